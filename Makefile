@@ -1,0 +1,86 @@
+# Each target works from a fresh clone with Python 3.11+ and GNU make, nothing else.
+
+PYTHON ?= python3
+RUN := .venv
+DEV := .venv-dev
+BIN := $(DEV)/bin
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help run test check generate format lock clean
+
+help:
+	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
+	@echo "make test      the whole test suite"
+	@echo "make check     linters, type checkers, layers, generated code, lock files"
+	@echo "make format    let ruff rewrite the code"
+	@echo "make generate  rebuild generated/ from its .proto files"
+	@echo "make lock      bring the lock files in step with pyproject.toml"
+
+run: $(RUN)/ready
+	@$(RUN)/bin/python -m livenessprobe.demo
+
+test: $(DEV)/ready
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(DEV)/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory check-generated check-lock
+
+format: $(DEV)/ready
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+# Generated code and lock files are committed, so that nobody needs the tools to use them.
+# Each is made anew and compared, so that neither can drift from its source.
+
+generate: $(DEV)/ready
+	$(call betterproto,generated)
+
+.PHONY: check-generated
+check-generated: $(DEV)/ready
+	@rm -rf build/generated && mkdir -p build/generated
+	@$(call betterproto,build/generated)
+	diff --recursive --exclude=proto --exclude=__pycache__ generated build/generated
+
+define betterproto
+PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=generated/proto \
+	--python_betterproto_out=$(1) generated/proto/*.proto
+endef
+
+UV ?= $(BIN)/uv
+# uv keeps the versions that a lock file already names, unless pyproject.toml forbids them.
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) --quiet pip compile --universal \
+	--generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: $(DEV)/ready
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --output-file requirements-dev.lock
+
+.PHONY: check-lock
+check-lock: $(DEV)/ready
+	@mkdir -p build && cp requirements.lock requirements-dev.lock build/
+	$(LOCK) --output-file build/requirements.lock
+	$(LOCK) --group dev --output-file build/requirements-dev.lock
+	diff requirements.lock build/requirements.lock
+	diff requirements-dev.lock build/requirements-dev.lock
+
+$(RUN)/ready: requirements.lock
+	$(PYTHON) -m venv --clear $(RUN)
+	$(RUN)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@touch $@
+
+$(DEV)/ready: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf $(RUN) $(DEV) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
