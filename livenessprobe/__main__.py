@@ -1,0 +1,71 @@
+"""The command: from argv to exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from livenessprobe import flags, klog
+from livenessprobe.listen import ListenError
+from livenessprobe.serve import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+log = klog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; return 0 after SIGTERM or SIGINT, 2 for bad flag syntax, else 1.
+
+    `argv` is without the program's name; None stands for the process's own.
+    """
+    try:
+        config = flags.parse(sys.argv[1:] if argv is None else argv)
+    except flags.HelpRequested:
+        sys.stdout.write(flags.usage())
+        return 0
+    except flags.UsageError as error:
+        sys.stderr.write(f"{error}\n{flags.usage()}")
+        return 2
+    except flags.ConfigError as error:
+        klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+        log.error(str(error), err=error.err)
+        return 1
+    klog.configure(
+        stream=sys.stderr,
+        logging_format=config.logging_format,
+        verbosity=config.verbosity,
+        vmodule=config.vmodule,
+    )
+    for warning in config.warnings:
+        log.warning(warning)
+    return _run(config)
+
+
+def _run(config: flags.Config) -> int:
+    exit_code = 0
+    try:
+        trio.run(serve, config)
+    except* ListenError as errors:
+        exit_code = 1
+        for error in _leaves(errors):
+            log.error("Failed to start http server", err=error)
+    except* Exception as bug:
+        exit_code = 1
+        log.error("This is a bug of livenessprobe, which ends", err=bug, stacktrace=True)
+    return exit_code
+
+
+def _leaves(group: BaseExceptionGroup[ListenError]) -> Iterator[ListenError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""`make run`: the program in front of a CSI driver of a few lines, to look at and to play with.
+
+The driver is a real gRPC server on a real socket; the program is a process of its own, started
+with the flags of a manifest. A word typed into the terminal is the driver's new mood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Server
+
+from generated.csi.v1 import GetPluginInfoResponse, IdentityBase, ProbeResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+    from generated.csi.v1 import GetPluginInfoRequest, ProbeRequest
+
+ENDPOINT = "127.0.0.1:9808"
+
+MOODS = ("ready", "starting", "failing", "hanging", "gone")
+
+WELCOME = f"""\
+livenessprobe polls a demo CSI driver once a second. In another terminal, ask it:
+
+    curl -i http://{ENDPOINT}/healthz
+    curl -s http://{ENDPOINT}/metrics
+
+Type how the driver shall be from now on ({", ".join(MOODS)}) and ask again; every
+change is logged here. Ctrl-C ends both.
+
+"""
+
+
+class DemoDriver(IdentityBase):
+    """A CSI driver on the socket at `path` that behaves as its mood is."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._mood = "ready"
+        self._server = Server([self])
+
+    async def set_mood(self, mood: str) -> None:
+        """Behave like one of `MOODS` from the next call on; being there is part of it."""
+        if mood == "gone":
+            await self.stop()
+        elif not self._path.exists():
+            self._server = Server([self])
+            await self._server.start(path=str(self._path))
+        self._mood = mood
+
+    async def stop(self) -> None:
+        """Hang up and remove the socket, as a driver that ends does."""
+        self._server.close()
+        await self._server.wait_closed()
+        self._path.unlink(missing_ok=True)
+
+    async def probe(self, probe_request: ProbeRequest) -> ProbeResponse:  # noqa: ARG002
+        """Answer CSI's question whether the driver is healthy, and ready."""
+        if self._mood == "failing":
+            raise GRPCError(Status.FAILED_PRECONDITION, "the storage backend is on fire")
+        if self._mood == "hanging":
+            await asyncio.Event().wait()
+        return ProbeResponse(ready=self._mood == "ready")
+
+    async def get_plugin_info(
+        self,
+        get_plugin_info_request: GetPluginInfoRequest,  # noqa: ARG002
+    ) -> GetPluginInfoResponse:
+        """Tell the driver's name."""
+        return GetPluginInfoResponse(name="demo.csi.example.com", vendor_version="1.0")
+
+
+async def demo(flags: Sequence[str]) -> int:
+    """Run driver and program until the program ends; return its exit code."""
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory() as directory:
+        socket = Path(directory) / "csi.sock"
+        driver = DemoDriver(socket)
+        await driver.set_mood("ready")
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "livenessprobe"),
+            *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", *flags),
+        )
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, _terminate, program)
+        _read_moods(sys.stdin, lambda mood: asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop))
+        exit_code = await program.wait()
+        await driver.stop()
+    return exit_code

@@ -1,0 +1,89 @@
+"""The driver's name: asked for until it is known, and again after the driver was away.
+
+A task of its own beside the prober, so that a driver that hangs in `GetPluginInfo` delays no
+Probe. It is fed with finished Probes and asks only right after one that the driver answered:
+
+    a Probe was answered, name wanted -> ask -> told: content until the driver was unreachable
+                                             -> not told: ask again, RETRY later
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from livenessprobe import klog
+from livenessprobe.deadline import call_within
+from livenessprobe.errors import DriverError
+from livenessprobe.result import ProbeResult, ProbeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    GetName = Callable[[float], Awaitable[str]]
+    """Asks the driver, told its deadline in seconds, for its name; raises `DriverError`."""
+
+RETRY = 10.0
+"""Seconds before a driver that did not tell its name is asked again."""
+
+_ANSWERED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
+
+log = klog.get_logger(__name__)
+
+
+class Identity:
+    """Who the driver says it is. `observe` is fed with results while `run` runs."""
+
+    def __init__(self) -> None:
+        self.driver_name: str | None = None
+        """The name last told; it stays while the driver is away."""
+        self._wanted = True
+        self._can_ask = trio.Event()
+        self._last_refusal = ""
+
+    def observe(self, result: ProbeResult) -> None:
+        """Note what one Probe says about whether the driver should be asked, and can be."""
+        if result.status is ProbeStatus.UNREACHABLE:
+            self._wanted = True
+        elif result.status in _ANSWERED and self._wanted:
+            self._can_ask.set()
+
+    async def run(
+        self,
+        get_name: GetName,
+        observe_call: Callable[[str | None, float], None],
+        *,
+        probe_timeout: float,
+    ) -> None:
+        """Keep `driver_name` known, until cancelled.
+
+        `observe_call` is told the gRPC status and the latency in seconds of every call, each of
+        which may take `probe_timeout` seconds.
+        """
+        while True:
+            await self._can_ask.wait()
+            self._wanted = False  # before the call: what happens meanwhile may want it again
+            started_at = trio.current_time()
+            try:
+                name = await call_within(probe_timeout, get_name)
+            except DriverError as error:
+                observe_call(error.grpc_status, trio.current_time() - started_at)
+                self._not_told(error)
+                await trio.sleep(RETRY)
+            else:
+                observe_call("OK", trio.current_time() - started_at)
+                self._told(name)
+            self._can_ask = trio.Event()
+
+    def _told(self, name: str) -> None:
+        if name != self.driver_name:
+            log.info("CSI driver name", driver=name)
+        self.driver_name = name
+        self._last_refusal = ""
+
+    def _not_told(self, error: DriverError) -> None:
+        self._wanted = True
+        if str(error) != self._last_refusal:  # once is enough: it is asked again and again
+            log.error("Failed to get the CSI driver name, probing goes on", err=error)
+        self._last_refusal = str(error)

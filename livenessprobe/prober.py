@@ -1,0 +1,74 @@
+"""The one task that asks whether the driver is healthy: wait for the schedule, Probe, publish.
+
+It is the only writer of results. Probes follow one another in this one task, so there is never
+more than one in flight, and each ends by its deadline, so there is always a next one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from livenessprobe import schedule
+from livenessprobe.deadline import call_within
+from livenessprobe.errors import (
+    DeadlineExceededError,
+    DriverError,
+    DriverUnreachableError,
+    RPCError,
+)
+from livenessprobe.result import ProbeResult, ProbeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Probe = Callable[[float], Awaitable[bool]]
+    """Asks the driver, told its deadline in seconds, whether it is ready; raises `DriverError`."""
+
+NOT_READY = "driver responded but is not ready"
+
+_STATUS_BY_ERROR = {
+    DriverUnreachableError: ProbeStatus.UNREACHABLE,
+    DeadlineExceededError: ProbeStatus.TIMED_OUT,
+    RPCError: ProbeStatus.FAILED,
+}
+
+
+async def run(
+    probe: Probe,
+    publish: Callable[[ProbeResult], None],
+    *,
+    interval: float,
+    probe_timeout: float,
+) -> None:
+    """Probe every `interval` seconds, each time for at most `probe_timeout`, until cancelled."""
+    while True:
+        started_at = trio.current_time()
+        result = await probe_once(probe, probe_timeout)
+        publish(result)
+        await trio.sleep_until(
+            schedule.next_start(
+                started_at=started_at, finished_at=result.finished_at, interval=interval
+            )
+        )
+
+
+async def probe_once(probe: Probe, probe_timeout: float) -> ProbeResult:
+    """Run one Probe. Whatever the driver does, it has its result in `probe_timeout` seconds."""
+    started_at = trio.current_time()
+    status, message, grpc_status = ProbeStatus.READY, "", "OK"
+    try:
+        if not await call_within(probe_timeout, probe):
+            status, message = ProbeStatus.NOT_READY, NOT_READY
+    except DriverError as error:
+        status, message = _STATUS_BY_ERROR[type(error)], str(error)
+        grpc_status = error.grpc_status
+    finished_at = trio.current_time()
+    return ProbeResult(
+        status=status,
+        message=message,
+        grpc_status=grpc_status,
+        latency=finished_at - started_at,
+        finished_at=finished_at,
+    )

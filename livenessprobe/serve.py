@@ -1,0 +1,105 @@
+"""The composition: who is told what, and under which nursery.
+
+    prober --result--> last, metrics, identity, statelog
+    HTTP   --path----> judge(last) or metrics
+
+One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
+Probe, so that a caller hears "nothing known yet" instead of "connection refused".
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from livenessprobe import health, klog, prober, schedule
+from livenessprobe.driver import Driver
+from livenessprobe.identity import Identity
+from livenessprobe.listen import join_host_port, open_listeners
+from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.statelog import StateLog
+from livenessprobe.web import endpoints, server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from livenessprobe.flags import Config
+    from livenessprobe.health import Verdict
+    from livenessprobe.result import ProbeResult
+
+log = klog.get_logger(__name__)
+
+
+async def serve(config: Config) -> None:
+    """Run the program until SIGTERM or SIGINT.
+
+    Raises, in a group, `listen.ListenError` if an address cannot be listened on.
+    """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_run, config)
+            async for signum in signals:
+                log.info("Shutting down", signal=signal.Signals(signum).name)
+                nursery.cancel_scope.cancel()
+
+
+async def _run(config: Config) -> None:
+    driver = Driver(config.socket_path)
+    identity = Identity()
+    metrics = Metrics(lambda: identity.driver_name)
+    statelog = StateLog(lambda: identity.driver_name)
+    max_age = schedule.max_age(
+        interval=config.probe_interval, probe_timeout=config.probe_timeout
+    )
+    last: ProbeResult | None = None
+
+    def publish(result: ProbeResult) -> None:
+        nonlocal last
+        last = result
+        metrics.observe_call(PROBE, result.grpc_status, result.latency)
+        identity.observe(result)
+        statelog.observe(result)
+
+    def judge() -> Verdict:
+        return health.judge(last, now=trio.current_time(), max_age=max_age)
+
+    routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)  # by listen address
+    routes[config.health_address]["/healthz"] = endpoints.healthz(judge)
+    if config.metrics_address is not None:
+        routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
+            CONTENT_TYPE, metrics.render
+        )
+
+    async with trio.open_nursery() as nursery:
+        await _serve_http(nursery, routes)
+        nursery.start_soon(
+            partial(
+                prober.run,
+                driver.probe,
+                publish,
+                interval=config.probe_interval,
+                probe_timeout=config.probe_timeout,
+            )
+        )
+        nursery.start_soon(
+            partial(
+                identity.run,
+                driver.get_name,
+                partial(metrics.observe_call, GET_PLUGIN_INFO),
+                probe_timeout=config.probe_timeout,
+            )
+        )
+
+
+async def _serve_http(nursery: trio.Nursery, routes: Mapping[str, endpoints.Routes]) -> None:
+    """Listen on every address before anything is answered on the first."""
+    listeners = {address: await open_listeners(address) for address in routes}
+    for address, sockets in listeners.items():
+        await nursery.start(server.serve, routes[address], sockets)
+        for listener in sockets:
+            ip, port, *_ = listener.socket.getsockname()
+            log.info("ServeMux listening", address=join_host_port(ip, port))

@@ -1,0 +1,46 @@
+"""What is answered: a table from path to endpoint, each a plain function.
+
+An endpoint cannot wait, so no answer can wait: not for the driver, not for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from livenessprobe.web import response
+from livenessprobe.web.response import Response
+
+if TYPE_CHECKING:
+    from livenessprobe.health import Verdict
+
+Endpoint = Callable[[], Response]
+Routes = Mapping[str, Endpoint]
+"""Endpoints by path; whatever the method, the question is the same."""
+
+NOT_FOUND = response.text(404, "404 page not found\n")
+
+
+def answer(routes: Routes, path: str) -> Response:
+    """Return what the endpoint at `path` (decoded, no query) answers, or that there is none."""
+    endpoint = routes.get(path)
+    return NOT_FOUND if endpoint is None else endpoint()
+
+
+def healthz(judge: Callable[[], Verdict]) -> Endpoint:
+    """Return the endpoint that says 200 "ok", or 500 and the reason."""
+
+    def endpoint() -> Response:
+        verdict = judge()
+        return response.text(200 if verdict.healthy else 500, verdict.reason)
+
+    return endpoint
+
+
+def metrics(content_type: str, render: Callable[[], bytes]) -> Endpoint:
+    """Return the endpoint that shows what `render` gives."""
+
+    def endpoint() -> Response:
+        return response.make(200, content_type, render())
+
+    return endpoint

@@ -1,0 +1,36 @@
+"""A response as a value, so that an endpoint is a plain function."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+MAX_TEXT_BYTES = 1024
+"""A reason is for a person's eyes; and the kubelet reads 10 KiB at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A whole answer; it can be sent any number of times."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def make(status: int, content_type: str, body: bytes) -> Response:
+    """Return an answer with the header fields that every answer has."""
+    return Response(
+        status=status,
+        headers=(
+            (b"content-type", content_type.encode("ascii")),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-content-type-options", b"nosniff"),
+        ),
+        body=body,
+    )
+
+
+@lru_cache(maxsize=64)
+def text(status: int, words: str) -> Response:
+    """Return a plain-text answer; `words` are cut to `MAX_TEXT_BYTES` of valid UTF-8."""
+    cut = words.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
+    return make(status, "text/plain; charset=utf-8", cut.encode())
