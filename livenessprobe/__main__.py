@@ -55,7 +55,7 @@ def _run(config: flags.Config) -> int:
             log.error("Failed to start http server", err=error)
     except* Exception as bug:
         exit_code = 1
-        log.error("This is a bug of livenessprobe, which ends", err=bug, stacktrace=True)
+        log.exception("A bug of livenessprobe ends it", err=bug)
     return exit_code
 
 

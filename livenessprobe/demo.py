@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,7 @@ from grpclib.server import Server
 from generated.csi.v1 import GetPluginInfoResponse, IdentityBase, ProbeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TextIO
+    from collections.abc import Callable, Iterable, Sequence
 
     from generated.csi.v1 import GetPluginInfoRequest, ProbeRequest
 
@@ -83,8 +81,8 @@ class DemoDriver(IdentityBase):
         return GetPluginInfoResponse(name="demo.csi.example.com", vendor_version="1.0")
 
 
-async def demo(flags: Sequence[str]) -> int:
-    """Run driver and program until the program ends; return its exit code."""
+async def run(flags: Sequence[str]) -> int:
+    """Run driver and program, with `flags` added, until it ends; return its exit code."""
     loop = asyncio.get_running_loop()
     with tempfile.TemporaryDirectory() as directory:
         socket = Path(directory) / "csi.sock"
@@ -95,8 +93,27 @@ async def demo(flags: Sequence[str]) -> int:
             *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", *flags),
         )
         for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, _terminate, program)
-        _read_moods(sys.stdin, lambda mood: asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop))
+            loop.add_signal_handler(signum, program.send_signal, signal.SIGTERM)
+
+        def set_mood(mood: str) -> None:
+            asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop)
+
+        # A daemon thread, since nothing else ends a read from a terminal.
+        threading.Thread(target=_read_moods, args=(sys.stdin, set_mood), daemon=True).start()
         exit_code = await program.wait()
         await driver.stop()
     return exit_code
+
+
+def _read_moods(lines: Iterable[str], set_mood: Callable[[str], None]) -> None:
+    for line in lines:
+        mood = line.strip()
+        if mood in MOODS:
+            set_mood(mood)
+        else:
+            sys.stdout.write(f"{mood!r} is none of {', '.join(MOODS)}\n")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(WELCOME)
+    sys.exit(asyncio.run(run(sys.argv[1:])))

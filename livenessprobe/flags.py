@@ -89,10 +89,10 @@ def parse(argv: Sequence[str]) -> Config:
 
 
 def usage() -> str:
-    """Return what `-h` prints, at most 80 columns wide, without a final newline."""
+    """Return what `-h` prints, lines of at most 80 columns."""
     groups = itertools.groupby(_FLAGS.values(), key=lambda flag: flag.group)
     sections = (f"{group}:\n{_section(group, list(flags))}" for group, flags in groups)
-    return "\n\n".join((_USAGE_HEAD, *sections))
+    return "\n\n".join((_USAGE_HEAD, *sections)) + "\n"
 
 
 # The kinds of value. Each reads one text; the message of its ValueError is the one that Go's
@@ -195,9 +195,7 @@ def _size(text: str) -> bool:
 class _Kind:
     read: Callable[[str], object]
     word: str  # stands for the value in the usage
-    implied: str | None = (
-        None  # what a flag without `=` means; None: the next argument is its value
-    )
+    implied: str | None = None  # the value of a flag without one; None: the next argument
     refusal: str = "invalid value {value} for flag -{name}: {reason}"
 
 

@@ -1,4 +1,4 @@
-"""From the last result to a verdict: is the driver healthy, and if not, why?
+"""From the last result to a verdict: whether the driver is healthy, and if not, why.
 
 Pure: the time is an argument. A result is only as good as its age, so age comes first; then
 one table has a row for every way that a Probe can end.
@@ -15,7 +15,7 @@ class Verdict:
 
     healthy: bool
     reason: str
-    """"ok", or what is wrong."""
+    """The word "ok", or what is wrong."""
 
 
 HEALTHY = Verdict(healthy=True, reason="ok")

@@ -1,10 +1,10 @@
 """From a listen address in Go's form to listening sockets.
 
-    :9808  [::]:9808       every address of the host, IPv4 and IPv6
-    0.0.0.0:9808           every IPv4 address
-    127.0.0.1:http         one address; a service name for the port
-    [::1]:9808             one IPv6 address; the brackets may hold an IPv4 address too
-    localhost:9808         whatever the name resolves to
+:9808  [::]:9808       every address of the host, IPv4 and IPv6
+0.0.0.0:9808           every IPv4 address
+127.0.0.1:http         one address; a service name for the port
+[::1]:9808             one IPv6 address; the brackets may hold an IPv4 address too
+localhost:9808         whatever the name resolves to
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 _HIGHEST_PORT = 65535
 
-# A host without one of the two protocols still resolves names to its addresses.
+# A host without IPv6 still resolves "localhost" to ::1.
 _NO_SUCH_PROTOCOL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -34,18 +34,19 @@ async def open_listeners(address: str) -> list[trio.SocketListener]:
     """
     host, port = _split(address)
     listeners: list[trio.SocketListener] = []
-    failures: list[tuple[str, OSError]] = []
-    for ip in await _resolve(host, address):
+    refusals: list[tuple[str, OSError]] = []
+    for ip in await _resolve(host):
         try:
             listeners += await trio.open_tcp_listeners(port, host=ip)
-        except OSError as error:
-            failures.append((ip, error))
-    if not listeners or any(error.errno not in _NO_SUCH_PROTOCOL for _, error in failures):
+        except OSError as refusal:
+            refusals.append((ip, refusal))
+    fatal = [(ip, why) for ip, why in refusals if why.errno not in _NO_SUCH_PROTOCOL]
+    if fatal or not listeners:
         for listener in listeners:
             listener.socket.close()
-        ip, error = failures[0]
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise ListenError(f"listen tcp {join_host_port(ip, port)}: bind: {reason}")
+        ip, why = (fatal or refusals)[0]
+        reason = os.strerror(why.errno).lower() if why.errno else str(why)
+        raise ListenError(f"listen tcp {join_host_port(ip, port)}: bind: {reason}") from why
     return listeners
 
 
@@ -57,9 +58,9 @@ def join_host_port(host: str, port: int) -> str:
 def _split(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[(?P<ip>[^][]*)\]|(?P<host>[^][:]*)):(?P<port>[^:]*)", address)
     if match is None:
-        colons = address.rpartition("]")[2].count(":")
-        problem = "too many colons in address" if colons > 1 else "missing port in address"
-        raise ListenError(f"listen tcp: address {address}: {problem}")
+        too_many = address.rpartition("]")[2].count(":") > 1
+        problem = "too many colons" if too_many else "missing port"
+        raise ListenError(f"listen tcp: address {address}: {problem} in address")
     return match["ip"] or match["host"] or "", _port(match["port"], address)
 
 
@@ -74,7 +75,7 @@ def _port(port: str, address: str) -> int:
         raise ListenError(f"listen tcp: address {address}: unknown port") from error
 
 
-async def _resolve(host: str, address: str) -> list[str]:
+async def _resolve(host: str) -> list[str]:
     """Return the IP addresses of `host`, each once; of "" those that stand for every address."""
     try:
         found = await trio.socket.getaddrinfo(

@@ -7,11 +7,15 @@ placeholder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.metrics_core import Metric
 
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"

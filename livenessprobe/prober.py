@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NOT_READY = "driver responded but is not ready"
 
-_STATUS_BY_ERROR = {
+_STATUS_BY_ERROR: dict[type[DriverError], ProbeStatus] = {
     DriverUnreachableError: ProbeStatus.UNREACHABLE,
     DeadlineExceededError: ProbeStatus.TIMED_OUT,
     RPCError: ProbeStatus.FAILED,
@@ -57,7 +57,8 @@ async def run(
 async def probe_once(probe: Probe, probe_timeout: float) -> ProbeResult:
     """Run one Probe. Whatever the driver does, it has its result in `probe_timeout` seconds."""
     started_at = trio.current_time()
-    status, message, grpc_status = ProbeStatus.READY, "", "OK"
+    status, message = ProbeStatus.READY, ""
+    grpc_status: str | None = "OK"
     try:
         if not await call_within(probe_timeout, probe):
             status, message = ProbeStatus.NOT_READY, NOT_READY

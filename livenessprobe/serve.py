@@ -52,9 +52,7 @@ async def _run(config: Config) -> None:
     identity = Identity()
     metrics = Metrics(lambda: identity.driver_name)
     statelog = StateLog(lambda: identity.driver_name)
-    max_age = schedule.max_age(
-        interval=config.probe_interval, probe_timeout=config.probe_timeout
-    )
+    max_age = schedule.max_age(interval=config.probe_interval, probe_timeout=config.probe_timeout)
     last: ProbeResult | None = None
 
     def publish(result: ProbeResult) -> None:

@@ -54,14 +54,15 @@ class StateLog:
             self._logged_at = result.finished_at
             log.error("Health check failed", err=result.message, **values)
         else:
-            log.info("Health check succeeded", **values)
+            log.info("Health check succeeded", v=0, **values)
 
     def _values(self, result: ProbeResult) -> dict[str, object]:
-        name = self._driver_name()
-        return ({} if name is None else {"driver": name}) | {
+        values: dict[str, object] = {
             "state": result.status.value,
             "latency": _seconds(result.latency),
         }
+        name = self._driver_name()
+        return values if name is None else {"driver": name, **values}
 
 
 def _state(result: ProbeResult) -> tuple[ProbeStatus, str | None]:

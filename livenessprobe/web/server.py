@@ -96,8 +96,9 @@ class _Connections:
         """Serve one connection to its end."""
         self._streams.add(stream)
         try:
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)
-        except* Exception as errors:
+            plain: Any = stream  # typed for TLS, used for both
+            await TCPServer(self._app, self._config, self._context, ConnectionState({}), plain)
+        except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
             log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
         finally:
             stream.socket.close()
@@ -108,7 +109,7 @@ class _Connections:
         """Be the ASGI application. The request's body, if any, is left unread."""
         try:
             response = answer(self._routes, _path(scope))
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 - it ends the program
             self._nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
             return
         # A websocket client asks with GET what everybody asks, and is told so in HTTP.

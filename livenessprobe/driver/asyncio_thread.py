@@ -15,6 +15,7 @@ cancel scope bounds everything that was opened on the other side.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
@@ -77,7 +78,5 @@ class _Worker(Generic[T]):
     def cancel(self) -> None:
         self._cancelled = True
         if self._loop is not None and self._task is not None:
-            try:
+            with suppress(RuntimeError):  # the loop is closed: the call has just ended by itself
                 self._loop.call_soon_threadsafe(self._task.cancel)
-            except RuntimeError:  # the loop is closed: the call has just ended by itself
-                pass

@@ -1,0 +1,97 @@
+"""The calls to the driver, each on a connection of its own.
+
+A held connection outlives an unlinked socket and would report a driver healthy that nobody can
+reach any more. A fresh one costs the driver little and proves that it accepts.
+
+Whatever goes wrong leaves here as one of `errors`. The lists of exceptions are closed on purpose:
+what is in none of them is a bug of this program, not a fault of the driver, and passes through.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from h2.exceptions import H2Error
+
+from generated.csi.v1 import GetPluginInfoRequest, IdentityStub, ProbeRequest
+from livenessprobe.driver import asyncio_thread
+from livenessprobe.driver.codec import MalformedReplyError
+from livenessprobe.driver.connection import FreshChannel
+from livenessprobe.errors import DeadlineExceededError, DriverUnreachableError, RPCError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+GO_STATUS = {status: status.name.title().replace("_", "") for status in Status} | {
+    Status.OK: "OK",
+    Status.CANCELLED: "Canceled",
+}
+"""gRPC statuses in the spelling of Go's library, which logs and dashboards are made for."""
+
+# What grpclib, h2 and the socket raise when the connection ends before the answer.
+_BROKEN_CONNECTION = (StreamTerminatedError, H2Error, OSError)
+
+# What grpclib and betterproto raise when the answer is not in the gRPC or protobuf format.
+_MALFORMED = (AssertionError, LookupError, NotImplementedError, ValueError, struct.error)
+
+
+class Driver:
+    """The CSI driver that listens on the UNIX socket at `socket_path`.
+
+    The timeout of a call, in seconds, is what the driver is told; what ends a call that
+    outlasts it is the caller's cancel scope.
+    """
+
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+
+    def __repr__(self) -> str:
+        return f"<Driver {self._socket_path!r}>"
+
+    async def probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - sent as grpc-timeout
+        """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`."""
+
+        async def call(identity: IdentityStub) -> bool:
+            reply = await identity.probe(ProbeRequest(), timeout=timeout)
+            return reply.ready is not False  # CSI: absent means ready
+
+        return await self._call(call)
+
+    async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
+        """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`."""
+
+        async def call(identity: IdentityStub) -> str:
+            reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=timeout)
+            if not reply.name:
+                raise MalformedReplyError("the driver's name is empty")
+            return reply.name
+
+        return await self._call(call)
+
+    async def _call(self, call: Callable[[IdentityStub], Awaitable[T]]) -> T:
+        try:
+            return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
+        except OSError as error:  # no descriptor was left for the event loop
+            raise DriverUnreachableError(f"cannot call the driver: {error}") from error
+
+
+async def _connect_and_call(path: str, call: Callable[[IdentityStub], Awaitable[T]]) -> T:
+    channel = FreshChannel(path)
+    try:
+        return await call(IdentityStub(channel))
+    except GRPCError as error:
+        raise RPCError(GO_STATUS[error.status], error.message or "") from error
+    except TimeoutError as error:  # an OSError, so it has to come before those
+        raise DeadlineExceededError from error
+    except _BROKEN_CONNECTION as error:
+        raise channel.why_broken(error) from error
+    except _MALFORMED as error:
+        raise RPCError("Internal", f"malformed reply: {str(error) or repr(error)}") from error
+    finally:
+        await channel.aclose()
