@@ -63,7 +63,8 @@ class Identity:
         """
         while True:
             await self._can_ask.wait()
-            self._wanted = False  # before the call: what happens meanwhile may want it again
+            # Before the call, since what is observed during it may want the name again.
+            self._can_ask, self._wanted = trio.Event(), False
             started_at = trio.current_time()
             try:
                 name = await call_within(probe_timeout, get_name)
@@ -74,7 +75,6 @@ class Identity:
             else:
                 observe_call("OK", trio.current_time() - started_at)
                 self._told(name)
-            self._can_ask = trio.Event()
 
     def _told(self, name: str) -> None:
         if name != self.driver_name:
