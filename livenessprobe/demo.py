@@ -35,8 +35,11 @@ livenessprobe polls a demo CSI driver once a second. In another terminal, ask it
     curl -i http://{ENDPOINT}/healthz
     curl -s http://{ENDPOINT}/metrics
 
-Type how the driver shall be from now on ({", ".join(MOODS)}) and ask again; every
-change is logged here. Ctrl-C ends both.
+Then type how the driver shall be from now on, and ask again:
+
+    {"  ".join(MOODS)}
+
+Every change is logged here. Ctrl-C ends both.
 
 """
 
@@ -111,9 +114,14 @@ def _read_moods(lines: Iterable[str], set_mood: Callable[[str], None]) -> None:
         if mood in MOODS:
             set_mood(mood)
         else:
-            sys.stdout.write(f"{mood!r} is none of {', '.join(MOODS)}\n")
+            _say(f"{mood!r} is none of {', '.join(MOODS)}\n")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()  # into a pipe too, before the program's log lines
 
 
 if __name__ == "__main__":
-    sys.stdout.write(WELCOME)
+    _say(WELCOME)
     sys.exit(asyncio.run(run(sys.argv[1:])))
