@@ -2,7 +2,7 @@
 
 `configure` puts one handler on the root logger, so that a library's warning looks like a line
 of ours. Whether an informational record comes to exist is decided before it is built: `-v`
-sets the level, `--vmodule` another one for single source files. Warnings and errors always do.
+sets the level, `--vmodule` a higher one for single source files. Warnings and errors always do.
 
 Values are hostile: a driver chooses its error messages. So whatever is not printable is
 escaped, and a line that continues a value starts with a tab or with " >": no value can forge a
@@ -20,6 +20,8 @@ import traceback
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TextIO
+
+from livenessprobe import strconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,9 +42,9 @@ def configure(
 
     `logging_format` is "text" or "json". Of libraries, warnings and errors are logged.
 
-    `vmodule` has pairs of a glob pattern and the level that replaces `verbosity` for the files
-    it matches; the first match counts. A pattern is compared with the file's name without ".py",
-    or, if it has a slash, with the whole path.
+    `vmodule` has pairs of a glob pattern and a level for the files it matches; the first match
+    counts, and only if its level is above `verbosity`. A pattern is compared with the file's name
+    without ".py", or, if it has a slash, with the whole path.
     """
     _verbosity.set(verbosity, vmodule)
     root = logging.getLogger()
@@ -113,7 +115,7 @@ class _Verbosity:
         @functools.cache  # asked on every call of info(), and there are few files
         def level_of(file: str) -> int:
             matches = (level for pattern, level in vmodule if _matches(file, pattern))
-            return next(matches, verbosity)
+            return max(verbosity, next(matches, verbosity))
 
         self.level_of = level_of
 
@@ -168,7 +170,7 @@ def _text_line(record: logging.LogRecord) -> str:
     time = datetime.fromtimestamp(record.created, UTC).astimezone()
     header = (
         f"{_severity(record.levelno)}{time:%m%d %H:%M:%S.%f} {record.process:>7} "
-        f"{record.filename}:{record.lineno}] {_quote(record.getMessage())}"
+        f"{record.filename}:{record.lineno}] {strconv.quote(record.getMessage())}"
     )
     pairs = (f" {key}={_text_value(value)}" for key, value in _values(record).items())
     return header + "".join(pairs)
@@ -236,50 +238,11 @@ def _text_value(value: object) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = _as_string(value)
-    return _indent(text) if "\n" in text else _quote(text)
+    return _indent(text) if "\n" in text else strconv.quote(text)
 
 
 def _indent(text: str) -> str:
     # Stricter than klog, which writes these lines as they are, escape sequences and carriage
     # returns too.
-    lines = (f"\t{_visible(line, keep=_TAB)}\n" for line in text.removesuffix("\n").split("\n"))
-    return f"<\n{''.join(lines)} >"
-
-
-def _quote(text: str) -> str:
-    """Quote as Go's strconv.Quote does."""
-    backslashed = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_visible(backslashed)}"'
-
-
-_TAB = "\t"
-_GO_ESCAPES = {
-    "\a": r"\a",
-    "\b": r"\b",
-    "\f": r"\f",
-    "\n": r"\n",
-    "\r": r"\r",
-    _TAB: r"\t",
-    "\v": r"\v",
-}
-# Python decodes a byte that is not UTF-8, in a path say, to a lone surrogate: 0xff to U+DCFF.
-_UNDECODED_BYTES = range(0xDC80, 0xDD00)
-
-
-def _visible(text: str, *, keep: str = "") -> str:
-    if text.isprintable():  # str.isprintable() and Go's unicode.IsPrint agree
-        return text
-    return "".join(
-        char if char.isprintable() or char in keep else _go_escape(char) for char in text
-    )
-
-
-def _go_escape(char: str) -> str:
-    code = ord(char)
-    if char in _GO_ESCAPES:
-        return _GO_ESCAPES[char]
-    if code in _UNDECODED_BYTES:
-        return f"\\x{code - 0xDC00:02x}"
-    if char.isascii():
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - \u has four digits
+    lines = [strconv.escape(line, keep="\t") for line in text.removesuffix("\n").split("\n")]
+    return "<\n" + "".join(f"\t{line}\n" for line in lines) + " >"

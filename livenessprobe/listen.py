@@ -79,7 +79,7 @@ async def _resolve(host: str) -> list[str]:
     """Return the IP addresses of `host`, each once; of "" those that stand for every address."""
     try:
         found = await trio.socket.getaddrinfo(
-            host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
         raise ListenError(f"listen tcp: lookup {host}: {error.strerror}") from error

@@ -336,12 +336,13 @@ def test_verbosity_bounds_information_only() -> None:
         ([("livenessprobe", 5)], 2),
         ([("livenessprobe/pages", 5)], 2),  # a path is matched as a whole
         ([("page", 5)], 2),
-        ([("pages", 0)], 0),
+        ([("pages", 1)], 2),
         ([("prober", 9), ("pages", 3)], 3),
         ([("pages", 3), ("*", 9)], 3),
+        ([("pages", 1), ("*", 9)], 2),  # the first match counts, even if it raises nothing
     ],
 )
-def test_vmodule_overrides_verbosity_for_matching_files(
+def test_vmodule_raises_the_verbosity_of_matching_files(
     module: Path, vmodule: list[tuple[str, int]], level: int
 ) -> None:
     log = runpy.run_path(str(module))["log"]

@@ -20,7 +20,7 @@ from livenessprobe.flags import ConfigError, parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "manifests.jsonl"
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "manifests.jsonl"
 with_corpus = pytest.mark.skipif(
     not CORPUS.exists(), reason="the corpus is not beside the repository"
 )
@@ -30,7 +30,7 @@ with_corpus = pytest.mark.skipif(
 class Manifest:
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
     served_port: str = "9808"
     origin: str = ""
 

@@ -1,0 +1,19 @@
+"""The command line: the reference's flags, in the syntax of Go's flag package, to a `Config`.
+
+config           what the values mean, alone and together: a `Config` or a `ConfigError`
+csi_address      where the driver's socket is
+logging_config   what Kubernetes refuses of the logging flags
+usage            what `-h` prints
+table            which flags there are
+kinds            the kinds of value: how each is read, and in which words it is refused
+go               Go's flag package: argv to the text of each flag, or a `UsageError`
+
+Each imports only from rooms below it. A value stays the text that was given until `config` needs
+what it means: `go` has seen that its kind can read it, messages quote it, `usage` shows it.
+"""
+
+from livenessprobe.flags.config import Config, ConfigError, parse
+from livenessprobe.flags.go import HelpRequested, UsageError
+from livenessprobe.flags.usage import usage
+
+__all__ = ["Config", "ConfigError", "HelpRequested", "UsageError", "parse", "usage"]

@@ -1,0 +1,157 @@
+"""What the values of the flags mean, alone and together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from livenessprobe.flags import kinds
+from livenessprobe.flags.csi_address import socket_path
+from livenessprobe.flags.go import quote, scan
+from livenessprobe.flags.logging_config import logging_errors
+from livenessprobe.flags.table import FLAGS, Group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the command line asks for.
+
+    Attributes:
+        socket_path: the CSI driver's UNIX socket, absolute or relative, at most 107 bytes.
+        health_address: Go listen address of `/healthz`: `:9808`, `localhost:9808`, `[::1]:http`.
+        metrics_address: Go listen address of the metrics, the same text as `health_address`
+            if both share one listener; None: no metrics are served.
+        metrics_path: begins with a slash wherever metrics are served.
+        probe_timeout: seconds that one Probe may take, connecting included; at least 0.1.
+        probe_interval: seconds from one Probe's start to the next one's; at least 0.1.
+        logging_format: `text` or `json`.
+        verbosity: the highest level of log lines to write, 0 or more.
+        vmodule: (file pattern, verbosity above 0) pairs in the order given.
+        warnings: one sentence for each thing that was accepted but has no effect.
+
+    """
+
+    socket_path: str
+    health_address: str
+    metrics_address: str | None
+    metrics_path: str
+    probe_timeout: float
+    probe_interval: float
+    logging_format: str
+    verbosity: int
+    vmodule: tuple[tuple[str, int], ...]
+    warnings: tuple[str, ...]
+
+
+class ConfigError(Exception):
+    """The flags can be read, but their values cannot be served: exit status 1.
+
+    Attributes:
+        err: what klog writes as `err=` beside the message; None: the message says it all.
+
+    """
+
+    def __init__(self, message: str, *, err: str | None = None) -> None:
+        super().__init__(message)
+        self.err = err
+
+
+def parse(argv: Sequence[str]) -> Config:
+    """Read the arguments that follow the program's name.
+
+    Raises:
+        UsageError: an argument is no flag of ours, or its value cannot be read.
+        ConfigError: a value is out of bounds, or two flags exclude each other.
+        HelpRequested: help was asked for, before anything wrong.
+
+    """
+    given, rest = scan(argv, {name: flag.kind for name, flag in FLAGS.items()})
+    values = {name: flag.default for name, flag in FLAGS.items()} | given
+    # The reference's own checks come first and in its order.
+    errors = logging_errors(values)
+    if errors is not None:
+        raise ConfigError("LoggingConfiguration is invalid", err=errors)
+    _check_listeners(values)
+    health_address = values["http-endpoint"] or f":{values['health-port']}"
+    metrics_address = values["http-endpoint"] or values["metrics-address"] or None
+    if metrics_address is not None:
+        _check_metrics_path(values, shares_listener=metrics_address == health_address)
+    return Config(
+        socket_path=_socket_path(values["csi-address"]),
+        health_address=health_address,
+        metrics_address=metrics_address,
+        metrics_path=values["metrics-path"],
+        probe_timeout=_bounded("probe-timeout", values),
+        probe_interval=_bounded("probe-interval", values),
+        logging_format=values["logging-format"],
+        verbosity=kinds.level(values["v"]),
+        # Level 0 raises nothing, and klog does not let it hide a later pattern.
+        vmodule=tuple((pattern, v) for pattern, v in kinds.vmodule(values["vmodule"]) if v),
+        warnings=tuple(_warnings(given, rest, metrics_served=metrics_address is not None)),
+    )
+
+
+def _check_listeners(values: Mapping[str, str]) -> None:
+    for name in ("health-port", "metrics-address"):
+        if values["http-endpoint"] and values[name] != FLAGS[name].default:
+            raise ConfigError(f"Only one of `--{name}` and `--http-endpoint` can be explicitly set")
+    port = values["health-port"]
+    if ":" in port:
+        raise ConfigError(
+            f"--health-port={quote(port)} is not a port: give a number or a service name, such as "
+            "9808 or http, or give host:port to --http-endpoint instead"
+        )
+
+
+def _check_metrics_path(values: Mapping[str, str], *, shares_listener: bool) -> None:
+    path = values["metrics-path"]
+    if not path.startswith("/"):
+        raise ConfigError(f"--metrics-path={quote(path)} must begin with a slash: try /metrics")
+    if path == "/healthz" and shares_listener:
+        raise ConfigError(
+            f"--metrics-path={quote(path)} is where the same address answers health checks: "
+            "choose another path, such as /metrics"
+        )
+
+
+# Below this, the time that scheduling and one connection take would decide what the driver's
+# health is, and asking for it would cost more than the driver itself.
+_SHORTEST = "100ms"
+
+
+def _bounded(name: str, values: Mapping[str, str]) -> float:
+    seconds = kinds.duration(values[name])
+    if seconds < kinds.duration(_SHORTEST):
+        raise ConfigError(
+            f"--{name}={quote(values[name])} is too short: give at least {_SHORTEST}, "
+            f"or leave it out for {FLAGS[name].default}"
+        )
+    return seconds
+
+
+def _socket_path(address: str) -> str:
+    try:
+        return socket_path(address)
+    except ValueError as error:
+        raise ConfigError(f"--csi-address={quote(address)} {error}") from error
+
+
+def _warnings(
+    given: Mapping[str, str], rest: Sequence[str], *, metrics_served: bool
+) -> Iterator[str]:
+    for name in given:
+        if FLAGS[name].group is Group.IGNORED:
+            yield f"--{name} has no effect. {FLAGS[name].help}"
+    if "metrics-path" in given and not metrics_served:
+        yield (
+            "--metrics-path has no effect. No metrics are served without --http-endpoint or "
+            "--metrics-address."
+        )
+    if rest:
+        yield (
+            f"Everything from {quote(rest[0])} on is ignored: flags end at -- or at the first "
+            "argument that is not a flag."
+        )

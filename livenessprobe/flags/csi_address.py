@@ -1,0 +1,48 @@
+"""From a `--csi-address`, in the forms that grpc-go dials, to the path of a UNIX socket.
+
+/csi/csi.sock  unix:///csi/csi.sock  unix:/csi/csi.sock    an absolute path
+csi.sock       unix:csi.sock                               one from the working directory on
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_HINT = "give the path of the CSI driver's socket, such as /csi/csi.sock"
+# What all of an address looks like, and why it is refused; the first row that fits is told.
+_REFUSED = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), reason)
+    for pattern, reason in (
+        (r"(unix:)?/*", f"names no socket: {_HINT}"),
+        (r"(unix:)?/*[a-z]:[\\/].*", f"is a Windows path, and this is Linux: {_HINT}"),
+        (r".*\0.*", f"holds a NUL byte, which no path can: {_HINT}"),
+        (r"(?!unix:)[^/]*:.*", f"is not the address of a UNIX socket: {_HINT}"),
+        # grpc-go takes what stands between unix:// and the next slash for a host, and refuses.
+        (r"unix://[^/].*", "has no slash after unix://: write unix:///path or unix:relative/path"),
+        (r"(unix:)?@.*", f"is an abstract socket, which has no file: {_HINT}"),
+    )
+)
+_SCHEME = re.compile(r"unix:(//)?", re.IGNORECASE)
+# struct sockaddr_un holds 108 bytes, the last of them NUL.
+_LONGEST_PATH = 107
+
+
+def socket_path(address: str) -> str:
+    """Return the path in `address`, of at most 107 bytes.
+
+    Raises ValueError if it is no UNIX socket's; the message says why and what to do, and reads
+    on from the address.
+    """
+    for pattern, reason in _REFUSED:
+        if pattern.fullmatch(address):
+            raise ValueError(reason)
+    scheme = _SCHEME.match(address)
+    path = address[scheme.end() :] if scheme else address
+    size = len(os.fsencode(path))
+    if size > _LONGEST_PATH:
+        raise ValueError(
+            f"is a path of {size} bytes, and a UNIX socket's has at most {_LONGEST_PATH}: "
+            "mount the socket's folder at a shorter path"
+        )
+    return path

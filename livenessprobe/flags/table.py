@@ -1,0 +1,188 @@
+"""The table of flags: which there are, and what counts if they are not given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from livenessprobe.flags import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from livenessprobe.flags.go import Kind
+
+
+class Group(StrEnum):
+    """A chapter of the usage, by its title."""
+
+    DRIVER = "The CSI driver"
+    HTTP = "What is served over HTTP"
+    SCHEDULE = "When the driver is asked"
+    LOGGING = "Logging, to stderr"
+    IGNORED = "Accepted without effect, so that manifests may keep them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One row of the table.
+
+    Attributes:
+        name: without dashes.
+        word: stands for the value in the usage; empty for a switch.
+        default: the text that counts if the flag is not given.
+        help: whole sentences; of an ignored flag, why it has no effect.
+
+    """
+
+    name: str
+    kind: Kind
+    word: str = ""
+    default: str = ""
+    help: str
+    group: Group
+
+
+def _alike(names: str, kind: Kind, group: Group, **fields: str) -> Iterator[Flag]:
+    return (Flag(name=name, kind=kind, group=group, **fields) for name in names.split())
+
+
+_ALPHA = "An alpha feature of klog: refused unless left at its default."
+_STDERR_ONLY = "Log lines go to stderr only, each with its header."
+
+# In the order of the usage: what every manifest sets comes first.
+_TABLE = (
+    Flag(
+        name="csi-address",
+        kind=kinds.TEXT,
+        word="address",
+        default="/run/csi/socket",
+        help="The driver's UNIX socket: /path, unix:///path, unix:/path or unix:path.",
+        group=Group.DRIVER,
+    ),
+    Flag(
+        name="http-endpoint",
+        kind=kinds.TEXT,
+        word="address",
+        help="Listen here, for /healthz and for the metrics: :9808 means every address, "
+        "localhost:9808 or [::1]:9808 only that one. Not together with --health-port or "
+        "--metrics-address.",
+        group=Group.HTTP,
+    ),
+    Flag(
+        name="health-port",
+        kind=kinds.TEXT,
+        word="port",
+        default="9808",
+        help="Without --http-endpoint, listen on this port of every address, for /healthz only: "
+        "a number or a service name such as http.",
+        group=Group.HTTP,
+    ),
+    Flag(
+        name="metrics-address",
+        kind=kinds.TEXT,
+        word="address",
+        help="Without --http-endpoint, listen here for the metrics. With neither of the two, none "
+        "are served.",
+        group=Group.HTTP,
+    ),
+    Flag(
+        name="metrics-path",
+        kind=kinds.TEXT,
+        word="path",
+        default="/metrics",
+        help="The path of the metrics; begins with a slash.",
+        group=Group.HTTP,
+    ),
+    Flag(
+        name="probe-interval",
+        kind=kinds.DURATION,
+        word="duration",
+        default="1s",
+        help="Time from the start of one Probe() to the start of the next, such as 500ms or 1m30s; "
+        "at least 100ms. One that takes longer delays the next.",
+        group=Group.SCHEDULE,
+    ),
+    Flag(
+        name="probe-timeout",
+        kind=kinds.DURATION,
+        word="duration",
+        default="3s",
+        help="Time after which a Probe() without an answer has failed, connecting included; at "
+        "least 100ms.",
+        group=Group.SCHEDULE,
+    ),
+    Flag(
+        name="v",
+        kind=kinds.LEVEL,
+        word="level",
+        default="0",
+        help="How much is logged: 0 tells changes of the driver's health, 5 every Probe() too.",
+        group=Group.LOGGING,
+    ),
+    Flag(
+        name="vmodule",
+        kind=kinds.VMODULE,
+        word="pattern=N,...",
+        help="A higher level for single source files, named as in their log lines but without "
+        ".py: statelog=5,serv*=4. Only with --logging-format=text.",
+        group=Group.LOGGING,
+    ),
+    Flag(
+        name="logging-format",
+        kind=kinds.TEXT,
+        word="format",
+        default="text",
+        help="text, as klog writes it, or json, one object a line.",
+        group=Group.LOGGING,
+    ),
+    Flag(
+        name="log-flush-frequency",
+        kind=kinds.DURATION,
+        word="duration",
+        default="5s",
+        help="How long a line may be held back: more than 0, though each is written at once.",
+        group=Group.LOGGING,
+    ),
+    *_alike(
+        "log-text-split-stream log-json-split-stream",
+        kinds.BOOLEAN,
+        Group.LOGGING,
+        default="false",
+        help=_ALPHA,
+    ),
+    *_alike(
+        "log-text-info-buffer-size log-json-info-buffer-size",
+        kinds.QUANTITY,
+        Group.LOGGING,
+        word="size",
+        default="0",
+        help=_ALPHA,
+    ),
+    Flag(
+        name="automaxprocs",
+        kind=kinds.AUTOMAXPROCS,
+        help="This is no Go program: there is no GOMAXPROCS to set.",
+        group=Group.IGNORED,
+    ),
+    Flag(
+        name="connection-timeout",
+        kind=kinds.TEXT,
+        help="The time for connecting is part of --probe-timeout.",
+        group=Group.IGNORED,
+    ),
+    *_alike(
+        "logtostderr alsologtostderr skip_headers skip_log_headers add_dir_header one_output",
+        kinds.BOOLEAN,
+        Group.IGNORED,
+        help=_STDERR_ONLY,
+    ),
+    *_alike(
+        "stderrthreshold log_dir log_file log_file_max_size log_backtrace_at",
+        kinds.TEXT,
+        Group.IGNORED,
+        help=_STDERR_ONLY,
+    ),
+)
+FLAGS: Mapping[str, Flag] = {flag.name: flag for flag in _TABLE}

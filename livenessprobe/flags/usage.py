@@ -1,0 +1,53 @@
+"""The usage, made of the table of flags."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from typing import TYPE_CHECKING
+
+from livenessprobe.flags.table import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from livenessprobe.flags.table import Flag
+
+_HEAD = """\
+Usage of livenessprobe:
+  livenessprobe [flags]
+
+Asks a CSI driver again and again, by its Probe() call, whether it is healthy,
+and gives its last answer to whoever asks for /healthz over HTTP.
+
+A flag takes one dash or two; its value stands behind = or is the next argument."""
+
+
+def usage() -> str:
+    """Return what `-h` prints, lines of at most 80 columns."""
+    groups = itertools.groupby(FLAGS.values(), key=lambda flag: flag.group)
+    chapters = (f"{title}:\n{_entries(flags)}" for title, flags in groups)
+    return "\n\n".join((_HEAD, *chapters)) + "\n"
+
+
+def _entries(flags: Iterable[Flag]) -> str:
+    """Render one entry for each run of flags that differ in nothing but their names."""
+    alike = itertools.groupby(flags, key=lambda flag: (flag.word, flag.default, flag.help))
+    return "\n".join(_entry([flag.name for flag in group], *row) for row, group in alike)
+
+
+def _entry(names: list[str], word: str, default: str, text: str) -> str:
+    head = ", ".join(f"--{name}" for name in names)
+    if word:
+        head += f" {word}"
+    if word or default:
+        head += f" (default {default or 'none'})"
+    return f"{_wrapped(head, indent=2)}\n{_wrapped(text, indent=6)}"
+
+
+def _wrapped(text: str, *, indent: int) -> str:
+    margin = " " * indent
+    # A flag's name must not be torn at its hyphens.
+    return textwrap.fill(
+        text, width=80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+    )

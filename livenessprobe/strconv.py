@@ -1,0 +1,38 @@
+"""Go's strconv.Quote, which both Go's flag package and klog show strings with."""
+
+_ESCAPES = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+}
+
+# Python decodes a byte that is not UTF-8, in a path say, to a lone surrogate: 0xff to U+DCFF.
+_UNDECODED_BYTES = range(0xDC80, 0xDD00)
+
+
+def quote(text: str) -> str:
+    """Return `text` in double quotes, with everything escaped that is not printable."""
+    backslashed = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escape(backslashed)}"'
+
+
+def escape(text: str, *, keep: str = "") -> str:
+    """Return `text` with every character escaped that is neither printable nor in `keep`."""
+    if text.isprintable():  # str.isprintable() and Go's unicode.IsPrint agree
+        return text
+    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if code in _UNDECODED_BYTES:
+        return f"\\x{code - 0xDC00:02x}"
+    if char.isascii():
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - \u has four digits
