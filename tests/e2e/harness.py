@@ -1,0 +1,244 @@
+"""The installed command and a real CSI driver as processes, and a kubelet's way of asking.
+
+Both write to files or answer on pipes; nothing here has threads of its own. Whoever makes a
+process uses it in a `with` block, so that none outlives its test.
+"""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests import csi_driver
+from tests.csi_driver import Counts
+
+COMMAND = Path(sys.executable).with_name("livenessprobe")
+
+# How long anything may take before a test gives up. Generous: the machine is shared.
+PATIENCE = 15.0
+
+# The issue is a pod's deletion: kubelet waits for the sidecar. About a second is expected.
+STOP_WITHIN = 3.0
+
+KUBELET = {"User-Agent": "kube-probe/1.34", "Accept": "*/*", "Connection": "close"}
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
+    """Poll until the condition is true and return its value; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still {value!r} after {timeout} s")
+        time.sleep(0.01)
+    return value
+
+
+class Address(NamedTuple):
+    """Where a listener is."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def ask(address: Address, target: str = "/healthz", method: str = "GET") -> Response:
+    """Send one request over a new connection, as kubelet does."""
+    connection = HTTPConnection(*address, timeout=PATIENCE)
+    try:
+        connection.request(method, target, headers=KUBELET)
+        response = connection.getresponse()
+        return Response(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.getheaders()},
+            body=response.read().decode(),
+        )
+    finally:
+        connection.close()
+
+
+def connect(address: Address, request: bytes) -> socket.socket:
+    """Open a raw connection and send these bytes; the caller reads, or does not, and closes."""
+    connection = socket.create_connection(address, timeout=PATIENCE)
+    connection.sendall(request)
+    return connection
+
+
+def free_port() -> int:
+    """Return a port that nothing listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return Address(*server.getsockname()).port
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    return subprocess.run(  # noqa: S603 - our own command
+        [COMMAND, *flags], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+class DriverProcess:
+    """`tests/csi_driver.py` on a socket, in a process that may be killed or stopped."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.socket = socket_path
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, csi_driver.__file__, socket_path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._commands, self._answers = self._process.stdin, self._process.stdout
+
+    def __enter__(self) -> Self:
+        if self._answer() != "listening":
+            raise RuntimeError("the driver did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def tell(self, command: str) -> str:
+        """Give one command, as `csi_driver.obey` takes it, and return the answer."""
+        self._commands.write(f"{command}\n")
+        self._commands.flush()
+        return self._answer()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; after SIGKILL, wait for the end."""
+        self._process.send_signal(number)
+        if number is signal.SIGKILL:
+            self._process.wait()
+
+    @property
+    def counts(self) -> Counts:
+        """What the driver has seen so far."""
+        return Counts(**json.loads(self.tell("counts")))
+
+    def wait_for_probes(self, more: int) -> None:
+        """Wait until so many more Probes have begun.
+
+        As there is one Probe at a time, after three more the second's verdict is known, and the
+        second began after this call.
+        """
+        target = self.counts.probes + more
+        wait_until(lambda: self.counts.probes >= target)
+
+    def _answer(self) -> str:
+        return self._answers.readline().rstrip("\n")
+
+
+class Sidecar:
+    """The installed command, running; its stderr goes to a file.
+
+    Leaving the `with` block asks it to stop and requires that it does: at once, with exit code 0
+    and without a traceback in its log.
+    """
+
+    def __init__(self, *flags: str, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [COMMAND, *flags], stderr=stderr, stdin=subprocess.DEVNULL
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self._process.kill()
+            self._process.wait()
+        if failure is None and "Traceback" in self.log:
+            raise RuntimeError(f"it logged a traceback: {self.log}")
+
+    @property
+    def pid(self) -> int:
+        """The process's id, for a look into /proc."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that it has written to stderr so far."""
+        return self._log.read_text()
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The listeners it has announced so far; "every address" is given as the loopback one."""
+        found = re.findall(r'"ServeMux listening" address="\[?(.*?)\]?:(\d+)"', self.log)
+        any_address = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to read, not to bind
+        return [Address(any_address.get(host, host), int(port)) for host, port in found]
+
+    @property
+    def address(self) -> Address:
+        """The first listener."""
+        return self.addresses[0]
+
+    def ask(self, target: str = "/healthz", method: str = "GET") -> Response:
+        """Send one request to the first listener."""
+        return ask(self.address, target, method)
+
+    def wait_for_listeners(self, number: int) -> None:
+        """Wait until it has announced so many listeners."""
+        wait_until(lambda: self._ended() or len(self.addresses) >= number)
+        if self._ended():
+            raise RuntimeError(f"it ended by itself: {self.log}")
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until its log has this text."""
+        wait_until(lambda: text in self.log)
+
+    def wait_for(self, status: int, text: str) -> Response:
+        """Wait until /healthz answers with this status and with this text in its body."""
+        last: list[Response] = []
+
+        def answered() -> bool:
+            last[:] = [self.ask()]
+            return last[0].status == status and text in last[0].body
+
+        try:
+            wait_until(answered)
+        except TimeoutError as error:
+            raise AssertionError(f"expected {status} {text!r}, got {last}") from error
+        return last[0]
+
+    def metrics(self) -> list[Metric]:
+        """What /metrics of the first listener says."""
+        return list(text_string_to_metric_families(self.ask("/metrics").body))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask it to stop by a signal, unless it has; require exit code 0, in time."""
+        started = time.monotonic()
+        self._process.send_signal(number)
+        code = self._process.wait(timeout=PATIENCE)
+        took = time.monotonic() - started
+        if code or took > STOP_WITHIN:
+            raise AssertionError(f"exit code {code} {took:.1f} s after {number.name}: {self.log}")
+
+    def _ended(self) -> bool:
+        return self._process.poll() is not None

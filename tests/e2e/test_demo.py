@@ -1,0 +1,98 @@
+"""`make run` as a newcomer meets it: the demo in a process of its own, words typed into it."""
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import PATIENCE, Address, ask, wait_until
+
+
+class Demo:
+    """The demo, with the program's listener on a port that is free."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self._log = tmp_path / "demo.log"
+        flags = ("--http-endpoint=127.0.0.1:0", "--probe-interval=100ms")
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "livenessprobe.demo", *flags, "--probe-timeout=500ms"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                bufsize=1,
+                env={"TMPDIR": str(tmp_path)},
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def address(self) -> Address:
+        ports = wait_until(lambda: re.findall(r'address="127\.0\.0\.1:(\d+)"', self.log))
+        return Address("127.0.0.1", int(ports[0]))
+
+    def type(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{word}\n")
+
+    def wait_for(self, body: str) -> None:
+        wait_until(lambda: body in ask(self.address).body)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path)
+    yield demo
+    demo.process.terminate()  # and so the program, which would outlive a kill
+    demo.process.communicate(timeout=PATIENCE)
+
+
+def test_every_mood_shows(demo: Demo) -> None:
+    demo.wait_for("ok")
+    for mood, body in [
+        ("starting", "driver responded but is not ready"),
+        ("failing", "desc = the storage backend is on fire"),
+        ("hanging", "code = DeadlineExceeded"),
+        ("gone", "no such file"),
+        ("ready", "ok"),
+    ]:
+        demo.type(mood)
+        demo.wait_for(body)
+
+
+def test_another_word_is_answered_with_those_that_are_known(demo: Demo) -> None:
+    demo.wait_for("ok")
+    demo.type("angry")
+    wait_until(lambda: "'angry' is none of ready, starting, failing" in demo.log)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_both(demo: Demo, number: signal.Signals, tmp_path: Path) -> None:
+    demo.wait_for("ok")
+    demo.type("hanging")
+    demo.process.send_signal(number)
+    assert demo.process.wait(PATIENCE) == 0
+    assert "Traceback" not in demo.log
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]
+
+
+def test_a_program_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "livenessprobe.demo", "--http-endpoint=nonsense"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd=tempfile.gettempdir(),
+    )
+    assert ended.returncode == 1
+    assert "missing port in address" in ended.stderr

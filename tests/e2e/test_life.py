@@ -1,0 +1,174 @@
+"""A driver's whole life behind one sidecar, and what a sick driver may cost."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP
+from statistics import median
+
+from tests.e2e.conftest import StartDriver, StartSidecar
+from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar, ask
+
+HTTP = "--http-endpoint=127.0.0.1:0"
+
+# Both bounds are far above what an idle machine shows, about 1 ms and 4 ms: this one may be shared,
+# and the test starts other processes meanwhile. A request that waited for the driver, even once in
+# a while, would take whole timeouts.
+MEDIAN_LATENCY = 0.010
+P99_LATENCY = 0.100
+
+
+@dataclass(slots=True)
+class Record:
+    """What a caller saw who asked all the time; latencies in seconds."""
+
+    statuses: set[int] = field(default_factory=set)
+    failures: list[Exception] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+
+    def ask(self, address: Address) -> None:
+        started = time.monotonic()
+        try:
+            self.statuses.add(ask(address).status)
+        except (OSError, HTTPException) as failure:
+            self.failures.append(failure)
+        self.latencies.append(time.monotonic() - started)
+
+    def p99(self) -> float:
+        return sorted(self.latencies)[len(self.latencies) * 99 // 100]
+
+
+@contextmanager
+def asking_all_the_time(address: Address) -> Iterator[Record]:
+    """Ask about 50 times a second, over a new connection each, until the block ends."""
+    record = Record()
+    enough = threading.Event()
+
+    def work() -> None:
+        while not enough.wait(0.02):
+            record.ask(address)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield record
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_the_verdict_follows_the_driver_through_its_life(
+    start_driver: StartDriver, start_sidecar: StartSidecar, csi_socket: Path
+) -> None:
+    sidecar = start_sidecar(HTTP, "--probe-timeout=300ms")
+    with asking_all_the_time(sidecar.address) as record:
+        sidecar.wait_for(500, "no such file")
+        first = start_driver()
+        sidecar.wait_for(200, "ok")
+        first.tell("error 9 not healthy")
+        sidecar.wait_for(500, "not healthy")
+        first.tell("not-ready")
+        sidecar.wait_for(500, "driver responded but is not ready")
+        first.tell("hang")
+        sidecar.wait_for(500, "context deadline exceeded")
+        first.tell("ready")
+        sidecar.wait_for(200, "ok")
+        first.signal(SIGSTOP)
+        sidecar.wait_for(500, "context deadline exceeded")
+        first.signal(SIGCONT)
+        sidecar.wait_for(200, "ok")
+        first.signal(SIGKILL)
+        sidecar.wait_for(500, "connection refused")
+        second = start_driver()
+        sidecar.wait_for(200, "ok")
+        second.tell("error 13 replaced")
+        sidecar.wait_for(500, "replaced")
+        start_driver()
+        sidecar.wait_for(200, "ok")
+        csi_socket.unlink()
+        sidecar.wait_for(500, "no such file")
+    assert record.failures == []
+    assert record.statuses == {200, 500}
+    assert median(record.latencies) < MEDIAN_LATENCY, sorted(record.latencies)
+    assert record.p99() < P99_LATENCY, sorted(record.latencies)
+
+
+def test_callers_cause_no_probes(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+    driver.tell("delay 0.05")
+    sidecar = start_sidecar(HTTP, "--probe-interval=200ms")
+    sidecar.wait_for(200, "ok")
+    started, before = time.monotonic(), driver.counts.probes
+    with ThreadPoolExecutor(50) as callers:
+        responses = list(callers.map(lambda _: sidecar.ask(), range(200)))
+    probes, elapsed = driver.counts.probes - before, time.monotonic() - started
+    assert {response.status for response in responses} == {200}
+    assert probes <= elapsed / 0.2 + 1
+    assert driver.counts.max_in_flight == 1
+
+
+def listen(path: Path) -> socket.socket:
+    """Return a UNIX listener; to accept a connection times out."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.settimeout(PATIENCE)
+    listener.bind(str(path))
+    listener.listen()
+    return listener
+
+
+def test_a_probe_closes_its_connection_before_the_next_opens_one(
+    start_sidecar: StartSidecar, csi_socket: Path
+) -> None:
+    with listen(csi_socket) as mute:
+        start_sidecar(HTTP, "--probe-timeout=100ms")
+        before, _ = mute.accept()
+        for _ in range(10):
+            after, _ = mute.accept()
+            assert_closed(before)
+            before = after
+        before.close()
+
+
+def test_a_driver_may_hang_up_on_every_caller(
+    start_sidecar: StartSidecar, csi_socket: Path
+) -> None:
+    with listen(csi_socket) as rude:
+        sidecar = start_sidecar(HTTP)
+        for _ in range(10):
+            rude.accept()[0].close()
+        assert "code = Unavailable" in sidecar.ask().body
+
+
+def assert_closed(connection: socket.socket) -> None:
+    """Read what the peer sent; it must end, and it must not be necessary to wait for the end."""
+    connection.settimeout(0)
+    with connection:
+        while connection.recv(65536):
+            pass
+
+
+def test_a_hung_driver_grows_nothing(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+    driver.tell("hang")
+    sidecar = start_sidecar(HTTP, "--probe-timeout=200ms", "--probe-interval=200ms")
+    early = peak_holdings(sidecar, driver, probes=4)
+    driver.wait_for_probes(8)
+    late = peak_holdings(sidecar, driver, probes=4)
+    assert late["fd"] <= early["fd"]
+    assert late["task"] <= early["task"]
+
+
+def peak_holdings(sidecar: Sidecar, driver: DriverProcess, *, probes: int) -> Counter[str]:
+    """Return the most open files and threads seen while so many Probes begin."""
+    peak = Counter[str]()
+    process = Path("/proc") / str(sidecar.pid)
+    target = driver.counts.probes + probes
+    while driver.counts.probes < target:
+        for kind in ("fd", "task"):
+            peak |= {kind: len(list((process / kind).iterdir()))}
+    return peak

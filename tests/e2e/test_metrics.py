@@ -1,0 +1,99 @@
+"""What a Prometheus server reads from the running command."""
+
+import time
+from collections import Counter
+
+import pytest
+from prometheus_client import Metric
+
+from tests.csi_driver import DRIVER_NAME
+from tests.e2e.conftest import StartDriver, StartSidecar
+from tests.e2e.harness import DriverProcess
+
+HTTP = "--http-endpoint=127.0.0.1:0"
+HISTOGRAM = "csi_sidecar_operations_seconds"
+PROBE = "/csi.v1.Identity/Probe"
+GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
+REFERENCE_BUCKETS = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600, float("inf")}
+
+
+def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
+    """Count the calls by driver name, method and gRPC status code."""
+    return Counter(
+        {
+            (
+                sample.labels["driver_name"],
+                sample.labels["method_name"],
+                sample.labels["grpc_status_code"],
+            ): int(sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name == f"{HISTOGRAM}_count"
+        }
+    )
+
+
+def test_each_end_of_a_probe_is_counted(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(HTTP, "--probe-timeout=200ms")
+    sidecar.wait_for(200, "ok")
+    driver.tell("error 9 not healthy")
+    sidecar.wait_for(500, "not healthy")
+    driver.tell("hang")
+    sidecar.wait_for(500, "context deadline exceeded")
+    driver.socket.unlink()
+    sidecar.wait_for(500, str(driver.socket))
+    counted = operations(sidecar.metrics())
+    assert set(counted) == {
+        (DRIVER_NAME, PROBE, "OK"),
+        (DRIVER_NAME, PROBE, "FailedPrecondition"),
+        (DRIVER_NAME, PROBE, "DeadlineExceeded"),
+        (DRIVER_NAME, PROBE, "unknown-non-grpc"),
+        (DRIVER_NAME, GET_PLUGIN_INFO, "OK"),
+    }
+    assert all(counted.values())
+
+
+def test_every_probe_is_counted_once(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(HTTP)
+    driver.wait_for_probes(5)
+    driver.tell("hang")
+    sidecar.wait_for(500, "context deadline exceeded")
+    before = driver.counts.probes
+    counted = sum(
+        calls for (_, method, _), calls in operations(sidecar.metrics()).items() if method == PROBE
+    )
+    # The last that the driver saw may be in flight still, or another may have ended since.
+    assert before - 1 <= counted <= driver.counts.probes
+
+
+def test_the_drivers_name_is_on_every_series_once_it_is_known(
+    start_driver: StartDriver, start_sidecar: StartSidecar
+) -> None:
+    sidecar = start_sidecar(HTTP)
+    sidecar.wait_for(500, "no such file")
+    start_driver()
+    sidecar.wait_for(200, "ok")
+    sidecar.wait_for_log("CSI driver name")
+    assert {name for name, _, _ in operations(sidecar.metrics())} == {DRIVER_NAME}
+
+
+@pytest.mark.usefixtures("driver")
+def test_the_references_metrics_are_all_there(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(HTTP)
+    sidecar.wait_for(200, "ok")
+    page = sidecar.ask("/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4; charset=utf-8")
+    families = {family.name: family for family in sidecar.metrics()}
+    histogram = families[HISTOGRAM]
+    assert histogram.type == "histogram"
+    assert histogram.documentation == (
+        "[ALPHA] Container Storage Interface operation duration with gRPC error code status total"
+    )
+    buckets = {
+        float(sample.labels["le"])
+        for sample in histogram.samples
+        if sample.name == f"{HISTOGRAM}_bucket"
+    }
+    assert buckets >= REFERENCE_BUCKETS
+    started = families["process_start_time_seconds"].samples[0].value
+    assert time.time() - 60 < started < time.time() + 1
