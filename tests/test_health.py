@@ -36,5 +36,6 @@ def test_an_older_result_says_only_that_the_prober_is_stuck(status: ProbeStatus)
     verdict = judge(result(status, finished_at=100.0), now=142.5, max_age=6.0)
     assert not verdict.healthy
     assert verdict.reason == (
-        "the last Probe() finished 42s ago, at most 6s are right: the prober is stuck"
+        "the last Probe() finished 42s ago, more than the 6s that the schedule allows: "
+        "the prober is stuck"
     )
