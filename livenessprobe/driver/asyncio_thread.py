@@ -15,6 +15,7 @@ cancel scope bounds everything that was opened on the other side.
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -31,8 +32,9 @@ T = TypeVar("T")
 async def run(call: Callable[[], Awaitable[T]]) -> T:
     """Return what `await call()` gives on an asyncio loop in a worker thread.
 
-    Raises what it raises. `trio.Cancelled` is raised after the coroutine was cancelled and has
-    ended; if it ends with a result all the same, that result counts.
+    Raises what it raises, and OSError if the machine has no thread or descriptor left for it.
+    `trio.Cancelled` is raised after the coroutine was cancelled and has ended; if it ends with a
+    result all the same, that result counts.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     task = trio.lowlevel.current_task()
@@ -46,7 +48,10 @@ async def run(call: Callable[[], Awaitable[T]]) -> T:
         worker.cancel()
         return trio.lowlevel.Abort.FAILED  # the thread is still there: deliver() ends the wait
 
-    trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
+    try:
+        trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     try:
         return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]
     except asyncio.CancelledError:
@@ -64,7 +69,8 @@ class _Worker(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def run(self) -> T:
-        return asyncio.run(self._main())
+        with asyncio.Runner() as runner:  # if there is no loop, there is no coroutine either
+            return runner.run(self._main())
 
     async def _main(self) -> T:
         self._task = asyncio.current_task()

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from grpclib.const import Status
+from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import H2Error
 
@@ -57,7 +57,7 @@ class Driver:
     async def probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`."""
 
-        async def call(identity: IdentityStub) -> bool:
+        async def call(identity: _Identity) -> bool:
             reply = await identity.probe(ProbeRequest(), timeout=timeout)
             return reply.ready is not False  # CSI: absent means ready
 
@@ -66,7 +66,7 @@ class Driver:
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`."""
 
-        async def call(identity: IdentityStub) -> str:
+        async def call(identity: _Identity) -> str:
             reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=timeout)
             if not reply.name:
                 raise MalformedReplyError("the driver's name is empty")
@@ -74,17 +74,17 @@ class Driver:
 
         return await self._call(call)
 
-    async def _call(self, call: Callable[[IdentityStub], Awaitable[T]]) -> T:
+    async def _call(self, call: Callable[[_Identity], Awaitable[T]]) -> T:
         try:
             return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
-        except OSError as error:  # no descriptor was left for the event loop
-            raise DriverUnreachableError(f"cannot call the driver: {error}") from error
+        except OSError as error:  # no thread or no descriptor was left for the event loop
+            raise DriverUnreachableError(f"{self._socket_path}: {error.strerror}") from error
 
 
-async def _connect_and_call(path: str, call: Callable[[IdentityStub], Awaitable[T]]) -> T:
+async def _connect_and_call(path: str, call: Callable[[_Identity], Awaitable[T]]) -> T:
     channel = FreshChannel(path)
     try:
-        return await call(IdentityStub(channel))
+        return await call(_Identity(channel))
     except GRPCError as error:
         raise RPCError(GO_STATUS[error.status], error.message or "") from error
     except TimeoutError as error:  # an OSError, so it has to come before those
@@ -92,6 +92,40 @@ async def _connect_and_call(path: str, call: Callable[[IdentityStub], Awaitable[
     except _BROKEN_CONNECTION as error:
         raise channel.why_broken(error) from error
     except _MALFORMED as error:
-        raise RPCError("Internal", f"malformed reply: {str(error) or repr(error)}") from error
+        raise RPCError("Internal", f"malformed reply: {_flaw(error)}") from error
     finally:
         await channel.aclose()
+
+
+def _flaw(error: Exception) -> str:
+    match error:
+        case AssertionError():
+            return "a message in it is cut short"
+        case LookupError():
+            return f"it has no {error} header"
+        case _:
+            return str(error)
+
+
+class _Identity(IdentityStub):
+    """The generated calls, for replies that are whole.
+
+    betterproto and grpclib take the first message that comes. A reply is one message and then,
+    in headers of their own, the status and the end of the stream.
+    """
+
+    async def _unary_unary(
+        self, route: str, request: object, response_type: type[T], **options: Any
+    ) -> T:
+        async with self.channel.request(
+            route, Cardinality.UNARY_UNARY, type(request), response_type, **options
+        ) as stream:
+            await stream.send_message(request, end=True)
+            await stream.recv_initial_metadata()
+            if stream.trailing_metadata is not None:
+                raise MalformedReplyError("status OK without a message")
+            reply = await stream.recv_message()
+            await stream.recv_trailing_metadata()
+            if reply is None or await stream.recv_message() is not None:
+                raise MalformedReplyError("status OK without exactly one message")
+            return reply

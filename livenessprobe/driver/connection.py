@@ -1,21 +1,25 @@
 """grpclib's channel over one fresh connection, with bounds that grpclib does not set.
 
-grpclib lets a peer send without end, gives up a connection for HTTP/2 frames that are to be
-ignored, lets most of h2's and hpack's errors escape into asyncio's log, and closes in the
-background. Here a connection takes `MAX_REPLY_BYTES` at most, ends with a reason that the call
-can report, and is gone when `FreshChannel.aclose` returns.
+grpclib lets a peer send without end, fails a call for HTTP/2 frames that are to be ignored, lets
+most of h2's and hpack's errors escape into asyncio's log, and closes in the background. Here a
+connection takes `MAX_REPLY_BYTES` at most, ends with a reason that the call can report, and is
+gone when `FreshChannel.aclose` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpclib.client import Channel
-from grpclib.protocol import H2Protocol
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
 from h2.events import (
     AlternativeServiceAvailable,
+    DataReceived,
     InformationalResponseReceived,
+    ResponseReceived,
+    TrailersReceived,
     UnknownFrameReceived,
 )
 
@@ -23,15 +27,21 @@ from livenessprobe.driver.codec import StrictCodec
 from livenessprobe.driver.dial import dial
 from livenessprobe.errors import RPCError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """All that one connection may bring; Go's gRPC library allows one message as much."""
+
+# The type of the first frame of an HTTP/2 connection. It stands behind three bytes of length.
+_SETTINGS = b"\x04"
 
 _HARMLESS = (AlternativeServiceAvailable, InformationalResponseReceived, UnknownFrameReceived)
 
 # A person's words for some of grpclib's.
 _WORDS = {
     "Connection lost": "the driver closed the connection before it answered",
-    "Protocol error": "the driver does not speak HTTP/2",
+    "Protocol error": "the driver breaks the HTTP/2 protocol",
 }
 
 
@@ -40,12 +50,17 @@ class FreshChannel(Channel):
 
     def __init__(self, path: str) -> None:
         super().__init__(path=path, codec=StrictCodec())
+        self._h2_config.header_encoding = None  # bytes: _Processor decodes them
         self._socket_path = path
         self._connection: _Connection | None = None
 
     async def _create_connection(self) -> H2Protocol:
         sock = await dial(self._socket_path)
-        _, connection = await self._loop.create_unix_connection(self._protocol_factory, sock=sock)
+        transport, connection = await self._loop.create_unix_connection(
+            self._protocol_factory, sock=sock
+        )
+        if transport.is_closing():  # so soon that grpclib would trip over it
+            raise StreamTerminatedError("Connection lost")
         return connection
 
     def _protocol_factory(self) -> H2Protocol:
@@ -71,18 +86,21 @@ class _Connection(H2Protocol):
     fault: RPCError | None = None
     """Why this side gave the connection up, if it did."""
 
-    _transport: asyncio.Transport | None = None
     _received = 0
+    _start = b""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._transport = transport
+        self._transport: asyncio.Transport = transport
         self._lost = asyncio.Event()
-        processors: Any = self.processor.processors  # typed for the events it has
-        processors.update(dict.fromkeys(_HARMLESS, _ignore))
+        self.processor = _Processor(self.handler, self.connection)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
+        self._start = (self._start + data[:4])[:4]
+        if self._start[3:] not in (b"", _SETTINGS):
+            self._give_up("Unavailable", "the driver does not speak HTTP/2")
+            return
         if self._received > MAX_REPLY_BYTES:
             self._give_up("ResourceExhausted", f"reply larger than {MAX_REPLY_BYTES} bytes")
             return
@@ -100,9 +118,44 @@ class _Connection(H2Protocol):
         self.processor.close(fault)
 
     async def aclose(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-            await self._lost.wait()
+        self._transport.abort()
+        await self._lost.wait()
+
+
+class _Processor(EventsProcessor):
+    """grpclib's handling of events, corrected where it loses a valid reply, a status, a reason."""
+
+    _reason = ""
+
+    def __init__(self, handler: AbstractHandler, connection: Connection) -> None:
+        super().__init__(handler, connection)
+        processors: Any = self.processors  # typed for the events it has
+        processors.update(dict.fromkeys(_HARMLESS, _ignore))
+
+    def close(self, reason: str = "Connection closed") -> None:
+        if any(stream.trailers is not None for stream in self.streams.values()):
+            return  # the reply is complete, and about to be read
+        self._reason = self._reason or reason  # the first is the cause of the others
+        super().close(self._reason)
+
+    def process_response_received(self, event: ResponseReceived) -> None:
+        event.headers = _text(event.headers)
+        super().process_response_received(event)
+
+    def process_trailers_received(self, event: TrailersReceived) -> None:
+        event.headers = _text(event.headers)
+        super().process_trailers_received(event)
+
+    def process_data_received(self, event: DataReceived) -> None:
+        if event.flow_controlled_length:  # grpclib takes an empty frame for the end of the reply
+            super().process_data_received(event)
+
+
+def _text(headers: Iterable[Any]) -> list[Any]:
+    # They are to be ASCII; whatever they are, a status among them can be read.
+    return [
+        (name.decode(errors="replace"), value.decode(errors="replace")) for name, value in headers
+    ]
 
 
 def _ignore(_: object) -> None:

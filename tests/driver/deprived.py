@@ -1,0 +1,88 @@
+"""Probe from a process that lacks something: `python deprived.py LACKING SOCKET`.
+
+Each Probe has its line on stdout: how it failed.
+"""
+
+import gc
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from livenessprobe.driver import Driver
+from livenessprobe.errors import DriverError
+
+NOBODY = 65534
+
+# An asyncio loop holds as many; the connection is the next one.
+DESCRIPTORS_OF_A_LOOP = 3
+
+# No address space has room for a stack of this size.
+ABSURD_STACK = 2**46
+
+
+def run(lacking: str, socket: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, __file__, lacking, str(socket)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+
+
+async def without_descriptors(probe: Callable[[], Awaitable[None]]) -> None:
+    for spare in range(DESCRIPTORS_OF_A_LOOP + 1):
+        with hoarding_descriptors(spare):
+            await probe()
+
+
+@contextmanager
+def hoarding_descriptors(spare: int) -> Iterator[None]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+    gc.collect()  # a loop that could not be made holds descriptors until then
+    hoard: list[int] = []
+    with suppress(OSError):
+        while True:
+            hoard.append(os.dup(0))
+    for _ in range(spare):
+        os.close(hoard.pop())
+    try:
+        yield
+    finally:
+        for descriptor in hoard:
+            os.close(descriptor)
+
+
+async def without_threads(probe: Callable[[], Awaitable[None]]) -> None:
+    threading.stack_size(ABSURD_STACK)
+    await probe()
+
+
+async def without_rights(probe: Callable[[], Awaitable[None]]) -> None:
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    await probe()
+    os.seteuid(user)
+
+
+WAYS = {
+    "descriptors": without_descriptors,
+    "threads": without_threads,
+    "rights": without_rights,
+}
+
+
+async def probe(socket: str) -> None:
+    try:
+        await Driver(socket).probe(10)
+    except DriverError as error:
+        print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    trio.run(WAYS[sys.argv[1]], partial(probe, sys.argv[2]))

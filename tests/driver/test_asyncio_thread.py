@@ -1,0 +1,180 @@
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from livenessprobe.driver import asyncio_thread
+from livenessprobe.driver.asyncio_thread import _Worker
+from tests.driver.peer import leaving_nothing
+
+
+class Call:
+    """A coroutine function that tells trio when it has begun, and remembers that it has ended."""
+
+    def __init__(self, body: Callable[[], Awaitable[int]]) -> None:
+        self.begun = trio.Event()
+        self.ended = False
+        self._body = body
+        self._token = trio.lowlevel.current_trio_token()
+
+    async def __call__(self) -> int:
+        self._token.run_sync_soon(self.begun.set)
+        try:
+            return await self._body()
+        finally:
+            self.ended = True
+
+    async def cancel_when_begun(self, scope: trio.CancelScope) -> None:
+        await self.begun.wait()
+        assert not self.ended
+        scope.cancel()
+
+
+async def answer() -> int:
+    return 42
+
+
+async def wait_for_ever() -> int:
+    await asyncio.Event().wait()
+    return 42
+
+
+async def clean_up_slowly() -> int:
+    try:
+        return await wait_for_ever()
+    finally:
+        await asyncio.sleep(0.05)
+
+
+async def refuse_the_cancel() -> int:
+    try:
+        return await wait_for_ever()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.05)
+        return 43
+
+
+async def fail_when_cancelled() -> int:
+    try:
+        return await wait_for_ever()
+    except asyncio.CancelledError:
+        raise KeyError("a bug") from None
+
+
+async def test_the_result_is_returned() -> None:
+    async with leaving_nothing():
+        assert await asyncio_thread.run(answer) == 42
+
+
+async def test_the_exception_comes_as_it_is_in_no_group() -> None:
+    error = KeyError("a bug")
+
+    async def fail() -> None:
+        raise error
+
+    async with leaving_nothing():
+        with pytest.raises(KeyError) as caught:
+            await asyncio_thread.run(fail)
+    assert caught.value is error
+
+
+async def test_a_cancel_that_nobody_asked_for_comes_as_it_is() -> None:
+    async def cancel_itself() -> None:
+        raise asyncio.CancelledError("why?")
+
+    with pytest.raises(asyncio.CancelledError, match="why"):
+        await asyncio_thread.run(cancel_itself)
+
+
+async def test_the_loop_has_a_thread_of_its_own_and_is_closed_at_the_end() -> None:
+    async def where() -> tuple[threading.Thread, asyncio.AbstractEventLoop]:
+        return threading.current_thread(), asyncio.get_running_loop()
+
+    thread, loop = await asyncio_thread.run(where)
+    assert thread is not threading.current_thread()
+    assert loop.is_closed()
+
+
+async def test_asyncio_tasks_left_behind_are_cancelled() -> None:
+    tasks: list[asyncio.Task[int]] = []
+
+    async def forget_a_task() -> None:
+        tasks.append(asyncio.create_task(wait_for_ever()))
+
+    await asyncio_thread.run(forget_a_task)
+    assert [task.cancelled() for task in tasks] == [True]
+
+
+@pytest.mark.parametrize("body", [wait_for_ever, clean_up_slowly])
+async def test_a_cancelled_call_has_ended(
+    nursery: trio.Nursery, body: Callable[[], Awaitable[int]]
+) -> None:
+    call = Call(body)
+    async with leaving_nothing():
+        with trio.CancelScope() as scope:
+            nursery.start_soon(call.cancel_when_begun, scope)
+            await asyncio_thread.run(call)
+        assert scope.cancelled_caught
+        assert call.ended
+
+
+async def test_a_cancel_goes_to_the_scope_that_asked_for_it(nursery: trio.Nursery) -> None:
+    call = Call(wait_for_ever)
+    with trio.CancelScope() as outer:
+        nursery.start_soon(call.cancel_when_begun, outer)
+        with trio.CancelScope() as inner:
+            await asyncio_thread.run(call)
+    assert outer.cancelled_caught
+    assert not inner.cancelled_caught
+
+
+async def test_a_result_in_spite_of_a_cancel_counts(nursery: trio.Nursery) -> None:
+    call = Call(refuse_the_cancel)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(call.cancel_when_begun, scope)
+        assert await asyncio_thread.run(call) == 43
+    assert not scope.cancelled_caught
+
+
+async def test_so_does_an_exception(nursery: trio.Nursery) -> None:
+    call = Call(fail_when_cancelled)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(call.cancel_when_begun, scope)
+        with pytest.raises(KeyError, match="a bug"):
+            await asyncio_thread.run(call)
+
+
+async def test_a_cancelled_scope_starts_nothing() -> None:
+    call = Call(answer)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await asyncio_thread.run(call)
+    assert scope.cancelled_caught
+    assert not call.ended
+
+
+async def test_a_cancel_before_the_loop_runs_prevents_the_call() -> None:
+    call = Call(answer)
+    worker = _Worker(call)
+    worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trio.to_thread.run_sync(worker.run)
+    assert not call.ended
+
+
+async def test_a_cancel_after_the_loop_has_closed_does_nothing() -> None:
+    worker = _Worker(answer)
+    assert await trio.to_thread.run_sync(worker.run) == 42
+    worker.cancel()
+
+
+async def test_a_cancel_at_any_moment_ends_the_call_one_way_or_the_other() -> None:
+    ends = set()
+    async with leaving_nothing():
+        for step in range(200):
+            with trio.move_on_after(step * 5e-6) as scope:
+                assert await asyncio_thread.run(answer) == 42
+            ends.add(scope.cancelled_caught)
+    assert True in ends

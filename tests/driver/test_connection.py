@@ -1,0 +1,386 @@
+"""Peers that hang up, that break HTTP/2, that stretch it, that never stop, that speak gibberish."""
+
+import asyncio
+import resource
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livenessprobe.driver import connection
+from livenessprobe.driver.connection import MAX_REPLY_BYTES
+from livenessprobe.driver.dial import dial
+from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
+from tests.driver import peer
+from tests.driver.peer import (
+    OK_200,
+    PATIENCE,
+    PREFACE,
+    READY,
+    STATUS_0,
+    VALID,
+    answer,
+    data,
+    failure,
+    fields,
+    frame,
+    headers,
+    message,
+    probe,
+    uint,
+)
+
+HUNG_UP = "the driver closed the connection before it answered"
+NOT_HTTP_2 = "the driver does not speak HTTP/2"
+NOT_BY_THE_BOOK = "the driver breaks the HTTP/2 protocol"
+
+REQUEST_HEADERS = fields((":method", "GET"), (":path", "/"), (":scheme", "http"))
+
+
+def setting(identifier: int, value: int) -> bytes:
+    return uint(2, identifier) + uint(4, value)
+
+
+def settings_frame(*values: bytes) -> bytes:
+    return frame(peer.SETTINGS, b"".join(values), stream=0)
+
+
+def goaway(last_stream: int, code: int) -> bytes:
+    return frame(peer.GOAWAY, uint(4, last_stream, code) + b"stopping", stream=0)
+
+
+def reset(code: int, stream: int = 1) -> bytes:
+    return frame(peer.RST_STREAM, uint(4, code), stream=stream)
+
+
+def with_body(*frames: bytes) -> bytes:
+    return PREFACE + OK_200 + b"".join(frames) + STATUS_0
+
+
+def batched(body: bytes, size: int = 16_000) -> Iterator[bytes]:
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+BY_THE_BOOK = {
+    "no window at all": settings_frame(setting(4, 0)) + OK_200 + READY + STATUS_0,
+    "no stream at all": settings_frame(setting(3, 0)) + OK_200 + READY + STATUS_0,
+    "unknown setting": settings_frame(setting(0x4242, 1)) + OK_200 + READY + STATUS_0,
+    "unknown frames": PREFACE + frame(0x42, b"?") + frame(0x42, b"?", stream=0) + VALID,
+    "100 Continue": PREFACE + headers((":status", "100")) + VALID,
+    "103 Early Hints": PREFACE + 3 * headers((":status", "103"), ("link", "</>")) + VALID,
+    "ALTSVC": PREFACE + frame(0xA, uint(2, 1) + b"ah2=x", stream=0) + VALID,
+    "PING": PREFACE + frame(peer.PING, bytes(8), stream=0) + VALID,
+    "PING ACK": PREFACE + frame(peer.PING, bytes(8), flags=peer.ACK, stream=0) + VALID,
+    "PRIORITY": PREFACE + frame(peer.PRIORITY, uint(4, 0) + b"\5") + VALID,
+    "WINDOW_UPDATE": PREFACE + frame(peer.WINDOW_UPDATE, uint(4, 1)) + VALID,
+    "CONTINUATION": (
+        PREFACE
+        + frame(peer.HEADERS, fields((":status", "200")))
+        + frame(
+            peer.CONTINUATION,
+            fields(("content-type", "application/grpc")),
+            flags=peer.END_HEADERS,
+        )
+        + READY
+        + STATUS_0
+    ),
+    "padding": with_body(frame(peer.DATA, b"\3" + message() + bytes(3), flags=peer.PADDED)),
+    "nothing but padding": with_body(frame(peer.DATA, b"\3" + bytes(3), flags=peer.PADDED), READY),
+    "empty DATA first": with_body(data(), READY),
+    "empty DATA in between": with_body(data(b"\0\0\0\0\4"), data(), data(b"\x0a\2\x08\1")),
+    "empty DATA last": with_body(READY, data()),
+    "DATA byte by byte": with_body(*(data(bytes([byte])) for byte in message(b"\x0a\2\x08\1"))),
+    "2 MB of unknown fields": with_body(
+        *(data(part) for part in batched(message(b"\x12\x80\x80\x80\x01" + bytes(2**21))))
+    ),
+    "RST_STREAM behind it": VALID + reset(0),
+    "GOAWAY behind it": VALID + goaway(1, 0),
+}
+
+
+@pytest.mark.parametrize("hang_up", [True, False])
+@pytest.mark.parametrize("chunk", BY_THE_BOOK.values(), ids=BY_THE_BOOK)
+async def test_all_that_http_2_allows(csi_socket: Path, chunk: bytes, *, hang_up: bool) -> None:
+    assert await probe(csi_socket, answer(chunk, hang_up=hang_up)) is True
+
+
+async def test_a_reply_byte_by_byte(csi_socket: Path) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        for byte in VALID:
+            await stream.send_all(bytes([byte]))
+            await trio.sleep(0.0005)
+        await peer.until_closed(stream)
+
+    assert await probe(csi_socket, script) is True
+
+
+async def test_limits_that_are_there_before_the_request(csi_socket: Path) -> None:
+    limits = settings_frame(setting(3, 0), setting(4, 0))
+
+    async def script(stream: trio.SocketStream) -> None:
+        await stream.send_all(limits)
+        await answer(VALID)(stream)
+
+    assert await probe(csi_socket, script) is True
+
+
+GIBBERISH = {
+    "HTTP/1.1": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x46",
+    "zeros": bytes(1000),
+    "ones": b"\xff" * 1000,
+    "no preface": OK_200 + READY + STATUS_0,
+}
+
+
+@pytest.mark.parametrize("hang_up", [True, False])
+@pytest.mark.parametrize("chunk", GIBBERISH.values(), ids=GIBBERISH)
+async def test_another_protocol(csi_socket: Path, chunk: bytes, *, hang_up: bool) -> None:
+    assert await failure(csi_socket, chunk, hang_up=hang_up) == ("Unavailable", NOT_HTTP_2)
+
+
+BREACHES = {
+    "a block that is no HPACK": frame(peer.HEADERS, b"\xff" * 8, flags=peer.END_HEADERS),
+    "an index beyond the table": frame(peer.HEADERS, b"\xbf", flags=peer.END_HEADERS),
+    "headers that unfold to 75 kB": frame(
+        peer.HEADERS,
+        b"\x40\1a\x7f\xb9\x16" + bytes(3000) + b"\xbe" * 25,
+        flags=peer.END_HEADERS,
+    ),
+    "headers for another stream": headers((":status", "200"), stream=3),
+    "DATA for another stream": data(b"?", stream=3),
+    "DATA before headers": READY,
+    "headers twice": OK_200 + OK_200,
+    "trailers without an end": OK_200 + READY + headers(("grpc-status", "0")),
+    "something behind the end": OK_200 + READY + STATUS_0 + STATUS_0,
+    "CONTINUATION of nothing": frame(peer.CONTINUATION),
+    "a broken header block": frame(peer.HEADERS, fields((":status", "200"))) + READY,
+    "more padding than DATA": OK_200 + frame(peer.DATA, b"\xff?", flags=peer.PADDED),
+    "half a setting": settings_frame(b"\0\4\0"),
+    "frames of no size": settings_frame(setting(5, 0)),
+    "too large a window": settings_frame(setting(4, 2**32 - 1)),
+    "too large an update": frame(peer.WINDOW_UPDATE, uint(4, 2**31 - 1)),
+    "an update by nothing": frame(peer.WINDOW_UPDATE, uint(4, 0), stream=0),
+    "half a PING": frame(peer.PING, bytes(4), stream=0),
+    "a stream that depends on itself": frame(peer.PRIORITY, uint(4, 1) + b"\5"),
+}
+
+
+@pytest.mark.parametrize("chunk", BREACHES.values(), ids=BREACHES)
+async def test_a_breach_of_http_2(csi_socket: Path, chunk: bytes) -> None:
+    status, text = await failure(csi_socket, PREFACE, chunk)
+    assert (status, text) == ("Unavailable", f"{csi_socket}: {NOT_BY_THE_BOOK}")
+
+
+UNWANTED = {
+    "a request": frame(peer.HEADERS, REQUEST_HEADERS, flags=peer.END_HEADERS, stream=2),
+    "a push": frame(peer.PUSH_PROMISE, uint(4, 2) + REQUEST_HEADERS, flags=peer.END_HEADERS),
+}
+
+
+@pytest.mark.parametrize("chunk", UNWANTED.values(), ids=UNWANTED)
+async def test_what_a_grpc_server_does_not_do(csi_socket: Path, chunk: bytes) -> None:
+    status, text = await failure(csi_socket, PREFACE, chunk)
+    assert status == "Unavailable"
+    assert text.startswith(f"{NOT_BY_THE_BOOK}: NotImplementedError(")
+
+
+@pytest.mark.parametrize("start", [PREFACE, PREFACE + OK_200, PREFACE + OK_200 + READY])
+@pytest.mark.parametrize("code", [0, 2, 7, 8, 11, 99])
+async def test_a_reset(csi_socket: Path, start: bytes, code: int) -> None:
+    assert await failure(csi_socket, start, reset(code)) == (
+        "Unavailable",
+        f"{csi_socket}: Stream reset by remote party, error_code: {code}",
+    )
+
+
+@pytest.mark.parametrize("start", [PREFACE, PREFACE + OK_200, PREFACE + OK_200 + READY])
+@pytest.mark.parametrize(("last_stream", "code"), [(0, 0), (1, 0), (0, 11)])
+async def test_a_driver_that_goes_away(
+    csi_socket: Path, start: bytes, last_stream: int, code: int
+) -> None:
+    assert await failure(csi_socket, start, goaway(last_stream, code)) == (
+        "Unavailable",
+        f"{csi_socket}: Received GOAWAY frame, closing connection; error_code: {code}",
+    )
+
+
+async def test_an_error_that_is_there_outlives_the_connection(csi_socket: Path) -> None:
+    error = headers(("grpc-status", "9"), ("grpc-message", "stopping"), end=True)
+    for last in reset(0), goaway(1, 0):
+        assert await failure(csi_socket, PREFACE + OK_200 + error + last, hang_up=True) == (
+            "FailedPrecondition",
+            "stopping",
+        )
+
+
+async def test_hanging_up_after_each_byte(csi_socket: Path) -> None:
+    for size in range(len(VALID)):
+        assert await failure(csi_socket, VALID[:size], hang_up=True) == (
+            "Unavailable",
+            f"{csi_socket}: {HUNG_UP}",
+        )
+    assert await probe(csi_socket, answer(VALID, hang_up=True)) is True
+
+
+async def test_hanging_up_without_a_status(csi_socket: Path) -> None:
+    said = PREFACE + OK_200 + data(message(), end=True)
+    assert await failure(csi_socket, said, hang_up=True) == (
+        "Unavailable",
+        f"{csi_socket}: {HUNG_UP}",
+    )
+
+
+async def hang_up_at_once(stream: trio.SocketStream) -> None:
+    pass
+
+
+async def test_hanging_up_at_once(csi_socket: Path) -> None:
+    for _ in range(20):
+        with pytest.raises(RPCError, match=HUNG_UP):
+            await probe(csi_socket, hang_up_at_once)
+
+
+async def test_hanging_up_before_the_first_write(
+    csi_socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dial_and_lose(path: str) -> socket.socket:
+        sock = await dial(path)
+        await asyncio.get_running_loop().sock_recv(sock, 1)
+        return sock
+
+    monkeypatch.setattr(connection, "dial", dial_and_lose)
+    with pytest.raises(RPCError, match=HUNG_UP):
+        await probe(csi_socket, hang_up_at_once)
+
+
+async def test_only_so_much_is_read(csi_socket: Path) -> None:
+    start = PREFACE + OK_200 + data(b"\0" + uint(4, 2**30))
+    piece = data(bytes(16_000))
+    sent = 0
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        await stream.send_all(start)
+        while True:
+            await stream.send_all(piece)
+            sent += len(piece)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RPCError) as caught:
+        await probe(csi_socket, script)
+    assert str(caught.value) == (
+        f"rpc error: code = ResourceExhausted desc = reply larger than {MAX_REPLY_BYTES} bytes"
+    )
+    assert sent < 2 * MAX_REPLY_BYTES
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    assert grown < 20 * MAX_REPLY_BYTES
+
+
+FLOODS = {
+    "SETTINGS": settings_frame(),
+    "PING": frame(peer.PING, bytes(8), stream=0),
+    "informational responses": headers((":status", "103")),
+    "unknown frames": frame(0x42),
+    "empty DATA": data(),
+}
+
+
+@pytest.mark.parametrize("piece", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_small_frames_cannot_outlast_the_deadline(
+    csi_socket: Path, piece: bytes
+) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        await stream.send_all(PREFACE + (OK_200 if piece == data() else b""))
+        while True:
+            await stream.send_all(piece * 1000)
+
+    started_at = trio.current_time()
+    with pytest.raises(RPCError) as caught:
+        await probe(csi_socket, script, seconds=0.3)
+    assert caught.value.grpc_status in {"DeadlineExceeded", "ResourceExhausted"}
+    assert trio.current_time() - started_at < PATIENCE
+
+
+async def test_a_frame_that_is_announced_too_large(csi_socket: Path) -> None:
+    with pytest.raises(DeadlineExceededError):
+        await probe(csi_socket, answer(PREFACE, b"\xff\xff\xff\0\0\0\0\0\1"), seconds=0.3)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("arbitrary") / "csi.sock"
+
+
+def probe_bytes(path: Path, said: bytes) -> bool | DriverError:
+    """Probe a driver that says this and hangs up."""
+    try:
+        return trio.run(partial(probe, path, answer(said, hang_up=True)))
+    except DriverError as error:
+        return error
+
+
+@settings(deadline=None, max_examples=50)
+@given(said=st.binary(max_size=200))
+def test_whatever_a_peer_says_is_an_error(path: Path, said: bytes) -> None:
+    for start in b"", PREFACE, PREFACE + OK_200:
+        assert isinstance(probe_bytes(path, start + said), RPCError)
+
+
+ERROR = headers(("grpc-status", "9"), end=True)
+REPLY_FRAMES = {OK_200, READY, peer.NOT_READY, STATUS_0, ERROR}
+OTHER_FRAMES = {
+    settings_frame(),
+    frame(peer.PING, bytes(8), stream=0),
+    frame(peer.WINDOW_UPDATE, uint(4, 1)),
+    headers((":status", "103")),
+    data(),
+    reset(0),
+    goaway(1, 0),
+}
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[bytes]:
+    """What makes up an answer, in some order, and other frames anywhere."""
+    reply = draw(
+        st.permutations([OK_200, draw(st.sampled_from([READY, peer.NOT_READY])), STATUS_0])
+    )
+    for other in draw(st.lists(st.sampled_from([*REPLY_FRAMES, *OTHER_FRAMES]), max_size=3)):
+        reply.insert(draw(st.integers(0, len(reply))), other)
+    return reply
+
+
+@settings(deadline=None, max_examples=100)
+@given(frames=conversations())
+def test_an_answer_is_headers_then_a_message_then_a_status(path: Path, frames: list[bytes]) -> None:
+    result = probe_bytes(path, PREFACE + b"".join(frames))
+    if isinstance(result, bool):
+        reply = [piece for piece in frames if piece in REPLY_FRAMES]
+        assert reply[:3] == [OK_200, READY if result else peer.NOT_READY, STATUS_0]
+    else:
+        assert isinstance(result, RPCError)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A valid exchange in which up to three places were changed, cut out or doubled."""
+    said = VALID
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(said)))
+        end = min(len(said), start + draw(st.sampled_from([0, 1, 1, 9])))
+        instead = draw(st.binary(max_size=2) | st.just(2 * said[start:end]))
+        said = said[:start] + instead + said[end:]
+    return said
+
+
+@settings(deadline=None, max_examples=100)
+@given(said=mutations())
+def test_a_valid_exchange_with_mistakes(path: Path, said: bytes) -> None:
+    assert isinstance(probe_bytes(path, said), bool | RPCError)
