@@ -12,7 +12,7 @@ from livenessprobe.listen import ListenError
 from livenessprobe.serve import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 log = klog.get_logger(__name__)
 
@@ -49,22 +49,21 @@ def _run(config: flags.Config) -> int:
     exit_code = 0
     try:
         trio.run(serve, config)
-    except* ListenError as errors:
+    except* ListenError as refusals:
         exit_code = 1
-        for error in _leaves(errors):
-            log.error("Failed to start http server", err=error)
+        _log_each(refusals)
     except* Exception as bug:
         exit_code = 1
         log.exception("A bug of livenessprobe ends it", err=bug)
     return exit_code
 
 
-def _leaves(group: BaseExceptionGroup[ListenError]) -> Iterator[ListenError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+def _log_each(refusals: BaseExceptionGroup[ListenError]) -> None:
+    for refusal in refusals.exceptions:
+        if isinstance(refusal, BaseExceptionGroup):
+            _log_each(refusal)
         else:
-            yield error
+            log.error("Failed to start http server", err=refusal)
 
 
 if __name__ == "__main__":

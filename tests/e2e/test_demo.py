@@ -1,5 +1,6 @@
 """`make run` as a newcomer meets it: the demo in a process of its own, words typed into it."""
 
+import os
 import re
 import signal
 import subprocess
@@ -27,7 +28,7 @@ class Demo:
                 stderr=log,
                 text=True,
                 bufsize=1,
-                env={"TMPDIR": str(tmp_path)},
+                env=os.environ | {"TMPDIR": str(tmp_path)},
             )
 
     @property
