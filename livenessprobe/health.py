@@ -42,8 +42,8 @@ def judge(last: ProbeResult | None, *, now: float, max_age: float) -> Verdict:
     if age > max_age:
         return Verdict(
             healthy=False,
-            reason=f"the last Probe() finished {age:.0f}s ago, more than the {max_age:.0f}s that the "
-            "schedule allows: the prober is stuck",
+            reason=f"the last Probe() finished {age:.0f}s ago, more than the {max_age:.0f}s that "
+            "the schedule allows: the prober is stuck",
         )
     if _HEALTHY_BY_STATUS[last.status]:
         return HEALTHY

@@ -1,10 +1,10 @@
 """From a listen address in Go's form to listening sockets.
 
-:9808  [::]:9808       every address of the host, IPv4 and IPv6
-0.0.0.0:9808           every IPv4 address
-127.0.0.1:http         one address; a service name for the port
-[::1]:9808             one IPv6 address; the brackets may hold an IPv4 address too
-localhost:9808         whatever the name resolves to
+:9808  0.0.0.0:9808  [::]:9808    every address of the host, IPv4 and IPv6
+127.0.0.1:http                    one address; a service name for the port
+[::1]:9808                        one IPv6 address; the brackets may hold an IPv4 address too
+localhost:9808                    whatever the name resolves to
+localhost:  localhost:0           any free port
 """
 
 from __future__ import annotations
@@ -16,6 +16,20 @@ import socket
 
 import trio
 
+# As in Go, each of these stands for both families.
+_EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - the user's choice
+
+# What is wrong with an address that is not "host:port"; the first row that fits counts.
+_MALFORMED = (
+    (r"[^:]*", "missing port"),
+    (r"\[[^]]*", "missing ']'"),
+    (r"\[[^]]*\]([^:].*)?", "missing port"),
+    (r"(\[[^]]*\]|[^[].*)?:.*:.*", "too many colons"),
+    (r".+\[.*", "unexpected '['"),
+    (r"(?s).*", "unexpected ']'"),
+)
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _HIGHEST_PORT = 65535
 
 # A host without IPv6 still resolves "localhost" to ::1.
@@ -56,31 +70,37 @@ def join_host_port(host: str, port: int) -> str:
 
 
 def _split(address: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?:\[(?P<ip>[^][]*)\]|(?P<host>[^][:]*)):(?P<port>[^:]*)", address)
+    match = re.fullmatch(r"(?:\[([^][]*)\]|([^][:]*)):([^][:]*)", address)
     if match is None:
-        too_many = address.rpartition("]")[2].count(":") > 1
-        problem = "too many colons" if too_many else "missing port"
+        problem = next(problem for form, problem in _MALFORMED if re.fullmatch(form, address))
         raise ListenError(f"listen tcp: address {address}: {problem} in address")
-    return match["ip"] or match["host"] or "", _port(match["port"], address)
+    ip, name, port = match.groups()
+    return ip or name or "", _port(port)
 
 
-def _port(port: str, address: str) -> int:
-    if re.fullmatch(r"[0-9]+", port):
-        if int(port) > _HIGHEST_PORT:
-            raise ListenError(f"listen tcp: address {address}: invalid port")
-        return int(port)
+def _port(port: str) -> int:
+    if not port:
+        return 0  # which is any free one
     try:
-        return socket.getservbyname(port, "tcp")
-    except OSError as error:
-        raise ListenError(f"listen tcp: address {address}: unknown port") from error
+        number = int(port) if _NUMBER.fullmatch(port) else socket.getservbyname(port, "tcp")
+    except (OSError, UnicodeError) as error:
+        raise ListenError(f"listen tcp: lookup tcp/{port}: unknown port") from error
+    if not 0 <= number <= _HIGHEST_PORT:
+        raise ListenError(f"listen tcp: address {port}: invalid port")
+    return number
 
 
 async def _resolve(host: str) -> list[str]:
-    """Return the IP addresses of `host`, each once; of "" those that stand for every address."""
+    """Return the IP addresses of `host`, each once."""
     try:
         found = await trio.socket.getaddrinfo(
-            host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            None if host in _EVERY_ADDRESS else host,
+            0,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
         )
     except OSError as error:
         raise ListenError(f"listen tcp: lookup {host}: {error.strerror}") from error
+    except UnicodeError as error:  # what cannot be a name, for its characters or its length
+        raise ListenError(f"listen tcp: lookup {host}: no such host") from error
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

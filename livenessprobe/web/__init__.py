@@ -1,1 +1,1 @@
-"""HTTP: what is asked (`asgi`), what is answered (`endpoints`), and who serves it (`server`)."""
+"""HTTP: what an answer is (`response`), which one is given (`endpoints`), who serves (`server`)."""

@@ -4,11 +4,13 @@
 all of them in one nursery, where one that breaks hypercorn takes the process with it; a
 websocket upgrade and one byte more is enough for that in 0.18. So here
 
+- sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
 - a connection whose handling fails is closed, and nothing else is. Our own bugs do not get lost
   that way: an endpoint that fails ends the program;
-- sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
-- when the server is cancelled it accepts no more, gives the answers in flight `DRAIN` seconds,
-  and then closes what is left: hypercorn shields its sends, so cancelling does not end them.
+- every connection ends. hypercorn can wait for ever: for a client that does not read, resets its
+  streams, or is gone already. So once the client has said its last word or has had `LIFETIME`,
+  or the server is cancelled, a connection takes no more requests, and `DRAIN` seconds later it
+  is closed, which ends even hypercorn's shielded sends.
 
 Once hypercorn does these three, this module can shrink to a call of its `serve`.
 """
@@ -31,8 +33,18 @@ from livenessprobe.web.endpoints import Routes, answer
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+IDLE = 5.0
+"""Seconds that a client may take until its first request, and after an answer until its next."""
+
+LIFETIME = 30.0
+"""Seconds after which a connection takes no more requests.
+
+The kubelet's lives for a millisecond, and whoever keeps one open can open another. It bounds
+what `IDLE` does not, such as a body that does not come, or HTTP/2 without a request.
+"""
+
 DRAIN = 0.5
-"""Seconds that answers in flight have once the server is cancelled.
+"""Seconds that answers in flight have once their connection takes no more requests.
 
 An answer takes about a millisecond; the rest is for slow readers. The program promises its end
 within one second.
@@ -47,66 +59,55 @@ async def serve(
     *,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer on `listeners` from `routes` until cancelled; the listeners are closed then."""
-    connections = _Connections(routes)
+    """Answer on `listeners` from `routes` until cancelled; the listeners are closed then.
+
+    Raises, in a group, what an endpoint raises.
+    """
     async with trio.open_nursery() as nursery:
-        handler_nursery = await nursery.start(connections.run)
-        try:
-            await trio.serve_listeners(
-                connections.handle,
-                listeners,
-                handler_nursery=handler_nursery,
-                task_status=task_status,
-            )
-        finally:
-            connections.stopping.set()
+        with trio.CancelScope(shield=True):  # what is open comes to its own end
+            async with trio.open_nursery() as connections:
+                server = _Server(routes, nursery)
+                nursery.start_soon(server.accept, listeners, connections, task_status)
+                await server.stopping.wait()
 
 
-class _Connections:
-    """The open connections of one server."""
+class _Server:
+    """What the connections share; in `nursery` an endpoint's bug is raised."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, nursery: trio.Nursery) -> None:
         self.stopping = trio.Event()
         self._routes = routes
+        self._nursery = nursery
         self._app = ASGIWrapper(self._answer)
-        self._context = WorkerContext(None)
         self._config = Config()
-        self._config.errorlog = None  # what hypercorn has to say is about clients, see handle()
+        self._config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
         self._config.include_server_header = False
-        self._streams: set[trio.SocketStream] = set()
-        self._closed = trio.lowlevel.ParkingLot()
+        self._config.keep_alive_timeout = IDLE
 
-    async def run(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        """Hold the connections' nursery, until `stopping` is set and `DRAIN` is over."""
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as self._nursery:
-                task_status.started(self._nursery)
-                try:
-                    await self.stopping.wait()
-                    await self._context.terminated.set()  # idle connections close themselves
-                    with trio.move_on_after(DRAIN):
-                        while self._streams:
-                            await self._closed.park()
-                finally:
-                    for stream in self._streams:
-                        stream.socket.close()
-                    self._nursery.cancel_scope.cancel()
-
-    async def handle(self, stream: trio.SocketStream) -> None:
-        """Serve one connection to its end."""
-        self._streams.add(stream)
+    async def accept(
+        self,
+        listeners: list[trio.SocketListener],
+        connections: trio.Nursery,
+        task_status: trio.TaskStatus[Any],
+    ) -> None:
+        """Let connections in until cancelled."""
         try:
-            plain: Any = stream  # typed for TLS, used for both
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), plain)
+            await trio.serve_listeners(
+                self._handle, listeners, handler_nursery=connections, task_status=task_status
+            )
+        finally:
+            self.stopping.set()
+
+    async def _handle(self, stream: trio.SocketStream) -> None:
+        try:
+            await _Connection(stream).serve(self._app, self._config, self.stopping)
         except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
             log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
-        finally:
-            stream.socket.close()
-            self._streams.discard(stream)
-            self._closed.unpark_all()
 
-    async def _answer(self, scope: Scope, _: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Be the ASGI application. The request's body, if any, is left unread."""
+    async def _answer(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Be the ASGI application."""
         try:
             response = answer(self._routes, _path(scope))
         except Exception as bug:  # noqa: BLE001 - it ends the program
@@ -117,13 +118,67 @@ class _Connections:
         start: Any = {"type": f"{kind}.start", "status": response.status}
         await send(start | {"headers": response.headers})
         body: Any = {"type": f"{kind}.body", "body": response.body}
-        await send(body)
+        await send(body | {"more_body": True})
+        # The answer does not wait for the rest of the request, but its formal end does: hypercorn
+        # then closes a connection with unread bytes, which resets it and may lose the answer.
+        request: Any = {"more_body": True}
+        while request.get("more_body"):
+            request = await receive()
+        await send(body | {"body": b""})
+
+
+class _Connection:
+    """One connection, and for hypercorn its stream, in order to see both ends of it."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.socket = stream.socket
+        self.send_all = stream.send_all
+        self._stream = stream
+        self._context = WorkerContext(None)
+        self._tasks = trio.CancelScope()
+
+    async def serve(self, app: ASGIWrapper, config: Config, stopping: trio.Event) -> None:
+        """Answer the client until one side has closed the connection or its time is over."""
+        stream: Any = self  # typed for TLS, used for both
+        with self._tasks:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._limit, stopping)
+                await TCPServer(app, config, self._context, ConnectionState({}), stream)
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        """Receive from the client, and see whether that was its last word."""
+        data = b""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        finally:
+            if not data:
+                await self._finish()
+        return data
+
+    async def aclose(self) -> None:
+        """Close the connection, and end the tasks that could only wait for it."""
+        self.socket.close()
+        self._tasks.cancel()
+
+    async def _limit(self, stopping: trio.Event) -> None:
+        try:
+            with trio.move_on_after(LIFETIME):
+                await stopping.wait()
+            await self._finish()
+            await trio.sleep_forever()
+        finally:
+            await self.aclose()
+
+    async def _finish(self) -> None:
+        """Take no more requests, and give the answers in flight `DRAIN` seconds from now."""
+        await self._context.terminated.set()
+        self._tasks.deadline = min(self._tasks.deadline, trio.current_time() + DRAIN)
 
 
 def _path(scope: Any) -> str:
     """Return the path of an HTTP request target, of the absolute form too (RFC 9112, 3.2.2)."""
     path: str = scope["path"]
-    return re.sub(r"^https?://[^/]*", "", path)
+    return re.sub(r"^https?://[^/]*", "", path, flags=re.IGNORECASE)
 
 
 async def _raise(bug: Exception) -> NoReturn:
