@@ -68,7 +68,7 @@ class DemoDriver(IdentityBase):
         await self._server.wait_closed()
         self._path.unlink(missing_ok=True)
 
-    async def probe(self, probe_request: ProbeRequest) -> ProbeResponse:  # noqa: ARG002
+    async def probe(self, probe_request: ProbeRequest) -> ProbeResponse:  # noqa: ARG002 - it is empty
         """Answer CSI's question whether the driver is healthy, and ready."""
         if self._mood == "failing":
             raise GRPCError(Status.FAILED_PRECONDITION, "the storage backend is on fire")
@@ -78,7 +78,7 @@ class DemoDriver(IdentityBase):
 
     async def get_plugin_info(
         self,
-        get_plugin_info_request: GetPluginInfoRequest,  # noqa: ARG002
+        get_plugin_info_request: GetPluginInfoRequest,  # noqa: ARG002 - it is empty
     ) -> GetPluginInfoResponse:
         """Tell the driver's name."""
         return GetPluginInfoResponse(name="demo.csi.example.com", vendor_version="1.0")

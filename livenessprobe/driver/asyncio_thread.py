@@ -53,7 +53,7 @@ async def run(call: Callable[[], Awaitable[T]]) -> T:
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
     try:
-        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]
+        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
     except asyncio.CancelledError:
         await trio.lowlevel.checkpoint_if_cancelled()
         raise  # nobody here asked for it
