@@ -22,6 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv` is without the program's name; None stands for the process's own.
     """
+    if sys.flags.optimize:
+        sys.stderr.write(
+            "livenessprobe cannot run with python -O or PYTHONOPTIMIZE: grpclib checks a driver's "
+            "reply with assertions, without which a broken one would be taken for healthy\n"
+        )
+        return 1
     try:
         config = flags.parse(sys.argv[1:] if argv is None else argv)
     except flags.HelpRequested:

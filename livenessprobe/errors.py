@@ -4,6 +4,9 @@ A `DriverError` is the driver's fault, or its machine's: it becomes a failing Pr
 exception is a bug of this program and ends it, visibly.
 """
 
+MAX_DESCRIPTION = 1024
+"""Characters that are kept of a driver's own words, which logs and answers repeat."""
+
 
 class DriverError(Exception):
     """The driver did not do what was asked of it; the text says what is wrong, for a person."""
@@ -20,7 +23,7 @@ class RPCError(DriverError):
     """The driver was connected to, and the call failed; worded as Go's gRPC library words it."""
 
     def __init__(self, grpc_status: str, description: str) -> None:
-        super().__init__(f"rpc error: code = {grpc_status} desc = {description}")
+        super().__init__(f"rpc error: code = {grpc_status} desc = {description[:MAX_DESCRIPTION]}")
         self.grpc_status = grpc_status
 
 

@@ -40,7 +40,7 @@ class Identity:
         """The name last told; it stays while the driver is away."""
         self._wanted = True
         self._can_ask = trio.Event()
-        self._last_refusal = ""
+        self._refused_with: object = None
 
     def observe(self, result: ProbeResult) -> None:
         """Note what one Probe says about whether the driver should be asked, and can be."""
@@ -80,10 +80,11 @@ class Identity:
         if name != self.driver_name:
             log.info("CSI driver name", driver=name)
         self.driver_name = name
-        self._last_refusal = ""
+        self._refused_with = None
 
     def _not_told(self, error: DriverError) -> None:
         self._wanted = True
-        if str(error) != self._last_refusal:  # once is enough: it is asked again and again
+        refusal = type(error), error.grpc_status  # not its text, which may differ every time
+        if refusal != self._refused_with:  # once is enough: it is asked again and again
             log.error("Failed to get the CSI driver name, probing goes on", err=error)
-        self._last_refusal = str(error)
+        self._refused_with = refusal

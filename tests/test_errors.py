@@ -7,6 +7,10 @@ def test_a_failed_call_is_worded_as_go_words_it() -> None:
     assert error.grpc_status == "FailedPrecondition"
 
 
+def test_a_description_has_an_end() -> None:
+    assert str(RPCError("Unknown", "x" * 10**6)) == "rpc error: code = Unknown desc = " + "x" * 1024
+
+
 def test_an_empty_description_keeps_its_space() -> None:
     assert str(RPCError("Unknown", "")) == "rpc error: code = Unknown desc = "
 

@@ -34,6 +34,9 @@ GO_STATUS = {status: status.name.title().replace("_", "") for status in Status} 
 }
 """gRPC statuses in the spelling of Go's library, which logs and dashboards are made for."""
 
+MAX_NAME = 255
+"""Characters of a driver's name, which is in every log line and series; CSI allows 63."""
+
 # What grpclib, h2 and the socket raise when the connection ends before the answer.
 _BROKEN_CONNECTION = (StreamTerminatedError, H2Error, OSError)
 
@@ -58,7 +61,7 @@ class Driver:
         """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`."""
 
         async def call(identity: _Identity) -> bool:
-            reply = await identity.probe(ProbeRequest(), timeout=timeout)
+            reply = await identity.probe(ProbeRequest(), timeout=_told(timeout))
             return reply.ready is not False  # CSI: absent means ready
 
         return await self._call(call)
@@ -67,9 +70,9 @@ class Driver:
         """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`."""
 
         async def call(identity: _Identity) -> str:
-            reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=timeout)
-            if not reply.name:
-                raise MalformedReplyError("the driver's name is empty")
+            reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=_told(timeout))
+            if not 0 < len(reply.name) <= MAX_NAME:
+                raise MalformedReplyError(f"the driver's name has {len(reply.name)} characters")
             return reply.name
 
         return await self._call(call)
@@ -79,6 +82,12 @@ class Driver:
             return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
         except OSError as error:  # no thread or no descriptor was left for the event loop
             raise DriverUnreachableError(f"{self._socket_path}: {error.strerror}") from error
+
+
+def _told(timeout: float) -> float:
+    # grpclib tells more than 10 s in whole seconds, rounded down. A driver that is told a little
+    # too much may answer until the last moment.
+    return timeout if timeout <= 10 else timeout + 1  # noqa: PLR2004 - see above
 
 
 async def _connect_and_call(path: str, call: Callable[[_Identity], Awaitable[T]]) -> T:

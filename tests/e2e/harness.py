@@ -5,13 +5,14 @@ process uses it in a `with` block, so that none outlives its test.
 """
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -90,10 +91,15 @@ def free_port() -> int:
         return Address(*server.getsockname()).port
 
 
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end."""
+def run(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end, with `env` added to the environment."""
     return subprocess.run(  # noqa: S603 - our own command
-        [COMMAND, *flags], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [COMMAND, *flags],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=os.environ | (env or {}),
     )
 
 
