@@ -110,6 +110,11 @@ def _check_metrics_path(values: Mapping[str, str], *, shares_listener: bool) -> 
     path = values["metrics-path"]
     if not path.startswith("/"):
         raise ConfigError(f"--metrics-path={quote(path)} must begin with a slash: try /metrics")
+    if set(path) & set("?#%"):
+        raise ConfigError(
+            f"--metrics-path={quote(path)} is the path of no request, for its ?, # or %: give it "
+            "decoded and without a query, such as /metrics"
+        )
     if path == "/healthz" and shares_listener:
         raise ConfigError(
             f"--metrics-path={quote(path)} is where the same address answers health checks: "

@@ -176,6 +176,13 @@ SHARED_PATH = (
             ["--metrics-address=:1", "--metrics-path="],
             '--metrics-path="" must begin with a slash: try /metrics',
         ),
+        (
+            ["--metrics-address=:1", "--metrics-path=/m?x=1"],
+            (
+                '--metrics-path="/m?x=1" is the path of no request, for its ?, # or %: give it '
+                "decoded and without a query, such as /metrics"
+            ),
+        ),
         (["--metrics-path=/healthz", "--http-endpoint=:8080"], SHARED_PATH),
         (["--metrics-path=/healthz", "--metrics-address=:9808"], SHARED_PATH),
         (
