@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from livenessprobe.listen import ListenError
 from livenessprobe.serve import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 log = klog.get_logger(__name__)
 
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(config: flags.Config) -> int:
     exit_code = 0
+    # trio takes these signals from its start to its end. Before, they end the program just as
+    # well; after, it has ended, and another one must not make a failure of that.
+    _on_signals(lambda *_: os._exit(0))
     try:
         trio.run(serve, config)
     except* ListenError as refusals:
@@ -61,7 +66,13 @@ def _run(config: flags.Config) -> int:
     except* Exception as bug:
         exit_code = 1
         log.exception("A bug of livenessprobe ends it", err=bug)
+    _on_signals(signal.SIG_IGN)
     return exit_code
+
+
+def _on_signals(handler: Callable[..., object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _log_each(refusals: BaseExceptionGroup[ListenError]) -> None:

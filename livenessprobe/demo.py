@@ -95,11 +95,13 @@ async def run(flags: Sequence[str]) -> int:
             *(sys.executable, "-m", "livenessprobe"),
             *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", *flags),
         )
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, program.send_signal, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGTERM, program.terminate)
+        # A terminal sends Ctrl-C to both; the demo ends when the program has.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
 
         def set_mood(mood: str) -> None:
-            asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop)
+            asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop).result()
+            _say(f"The driver is {mood} from its next Probe on.\n")
 
         # A daemon thread, since nothing else ends a read from a terminal.
         threading.Thread(target=_read_moods, args=(sys.stdin, set_mood), daemon=True).start()
@@ -110,10 +112,10 @@ async def run(flags: Sequence[str]) -> int:
 
 def _read_moods(lines: Iterable[str], set_mood: Callable[[str], None]) -> None:
     for line in lines:
-        mood = line.strip()
+        mood = line.strip().lower()
         if mood in MOODS:
             set_mood(mood)
-        else:
+        elif mood:
             _say(f"{mood!r} is none of {', '.join(MOODS)}\n")
 
 

@@ -21,7 +21,7 @@ class Verdict:
 HEALTHY = Verdict(healthy=True, reason="ok")
 NOTHING_KNOWN = Verdict(healthy=False, reason="no Probe() has finished yet")
 
-_HEALTHY_BY_STATUS = {
+HEALTHY_BY_STATUS = {
     ProbeStatus.READY: True,
     ProbeStatus.NOT_READY: False,
     ProbeStatus.FAILED: False,
@@ -43,8 +43,8 @@ def judge(last: ProbeResult | None, *, now: float, max_age: float) -> Verdict:
         return Verdict(
             healthy=False,
             reason=f"the last Probe() finished {age:.0f}s ago, more than the {max_age:.0f}s that "
-            "the schedule allows: the prober is stuck",
+            "the schedule allows: livenessprobe was stopped or starved, or its prober is stuck",
         )
-    if _HEALTHY_BY_STATUS[last.status]:
+    if HEALTHY_BY_STATUS[last.status]:
         return HEALTHY
     return Verdict(healthy=False, reason=last.message)

@@ -1,10 +1,10 @@
 """The driver's name: asked for until it is known, and again after the driver was away.
 
 A task of its own beside the prober, so that a driver that hangs in `GetPluginInfo` delays no
-Probe. It is fed with finished Probes and asks only right after one that the driver answered:
+Probe. It is fed with finished Probes and asks only right after one that reached the driver:
 
-    a Probe was answered, name wanted -> ask -> told: content until the driver was unreachable
-                                             -> not told: ask again, RETRY later
+    driver reached, name wanted -> ask -> told: content until the driver was unreachable
+                                       -> not told: ask again, RETRY later
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     """Asks the driver, told its deadline in seconds, for its name; raises `DriverError`."""
 
 RETRY = 10.0
-"""Seconds before a driver that did not tell its name is asked again."""
+"""Seconds before a driver that did not tell its name is asked again.
 
-_ANSWERED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
+Often enough for a label; such a driver may never tell it, and each refusal costs it a call.
+"""
+
+_REACHED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
 
 log = klog.get_logger(__name__)
 
@@ -46,7 +49,7 @@ class Identity:
         """Note what one Probe says about whether the driver should be asked, and can be."""
         if result.status is ProbeStatus.UNREACHABLE:
             self._wanted = True
-        elif result.status in _ANSWERED and self._wanted:
+        elif result.status in _REACHED and self._wanted:
             self._can_ask.set()
 
     async def run(

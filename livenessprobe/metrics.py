@@ -56,7 +56,7 @@ class Metrics:
 
 
 class _NamedByDriver(Collector):
-    """Reads a collector with `driver_name` as one more label."""
+    """Reads a collector with `driver_name` as one more label, and bounds written as in Go."""
 
     def __init__(self, collector: Collector, driver_name: Callable[[], str | None]) -> None:
         self._collector = collector
@@ -66,8 +66,15 @@ class _NamedByDriver(Collector):
         name = self._driver_name() or "unknown-driver"
         for family in self._collector.collect():
             family.samples = [
-                sample._replace(labels={"driver_name": name, **sample.labels})
+                sample._replace(labels=_labels(name, sample.labels))
                 for sample in family.samples
                 if not sample.name.endswith("_created")  # a gauge per series that nobody reads
             ]
             yield family
+
+
+def _labels(driver_name: str, labels: dict[str, str]) -> dict[str, str]:
+    labels = {"driver_name": driver_name, **labels}
+    if labels.get("le", "+Inf") != "+Inf":
+        labels["le"] = f"{float(labels['le']):g}"  # "1" like the other sidecars, not "1.0"
+    return labels

@@ -51,8 +51,8 @@ async def _run(config: Config) -> None:
     driver = Driver(config.socket_path)
     identity = Identity()
     metrics = Metrics(lambda: identity.driver_name)
-    statelog = StateLog(lambda: identity.driver_name)
     max_age = schedule.max_age(interval=config.probe_interval, probe_timeout=config.probe_timeout)
+    statelog = StateLog(lambda: identity.driver_name, max_age=max_age)
     last: ProbeResult | None = None
 
     def publish(result: ProbeResult) -> None:
@@ -100,4 +100,5 @@ async def _serve_http(nursery: trio.Nursery, routes: Mapping[str, endpoints.Rout
         await nursery.start(server.serve, routes[address], sockets)
         for listener in sockets:
             ip, port, *_ = listener.socket.getsockname()
-            log.info("ServeMux listening", address=join_host_port(ip, port))
+            paths = " ".join(routes[address])
+            log.info("ServeMux listening", address=join_host_port(ip, port), paths=paths)

@@ -1,7 +1,9 @@
 """The log of the driver's health: a line for every change, a reminder while it is bad.
 
 A consumer of results. Every Probe has a line at -v=5; at level 0 only what an operator has to
-know: from which state to which, why, and how long the old one lasted.
+know: from which state to which, why, how long the old one lasted, and for how long the driver has
+not been healthy. What makes a state is its status; among unreachable drivers the reason too,
+which is our own and one of few, while a driver's words may differ every time.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from livenessprobe import klog
+from livenessprobe.health import HEALTHY_BY_STATUS
 from livenessprobe.result import ProbeResult, ProbeStatus
 
 if TYPE_CHECKING:
@@ -21,57 +24,79 @@ log = klog.get_logger(__name__)
 
 
 class StateLog:
-    """Logs what `observe` is fed with. `driver_name` returns the name if it is known by now."""
+    """Logs what `observe` is fed with.
 
-    def __init__(self, driver_name: Callable[[], str | None]) -> None:
+    `driver_name` returns the name if it is known by now; `max_age` is that of the schedule.
+    """
+
+    def __init__(self, driver_name: Callable[[], str | None], *, max_age: float) -> None:
         self._driver_name = driver_name
+        self._max_age = max_age
+        self._last: ProbeResult | None = None
         self._since: ProbeResult | None = None  # the first result of the state that holds
+        self._bad_since: ProbeResult | None = None  # the first result since the last healthy one
         self._logged_at = 0.0
 
     def observe(self, result: ProbeResult) -> None:
         """Log one finished Probe, if it is worth a line."""
         log.info("Probe finished", v=5, **self._values(result))
-        since = self._since
-        if since is None or _state(since) != _state(result):
+        self._log_gap(result)
+        if self._since is None or _state(self._since) != _state(result):
+            self._log_change(result)
             self._since = result
-            self._log_change(since, result)
-        elif _is_bad(result) and result.finished_at - self._logged_at >= REMINDER:
-            self._logged_at = result.finished_at
-            lasted = _seconds(result.finished_at - since.finished_at)
-            log.error(
-                "Health check still failing",
-                err=result.message,
-                lasted=lasted,
-                **self._values(result),
+        elif self._bad_since and result.finished_at - self._logged_at >= REMINDER:
+            self._log("Health check still failing", result)
+        self._last = result
+
+    def _log_gap(self, result: ProbeResult) -> None:
+        if self._last is not None and _seconds_from(self._last, result) > self._max_age:
+            log.warning(
+                "No Probe finished for long: livenessprobe was stopped or starved of CPU",
+                lasted=_shown(_seconds_from(self._last, result)),
             )
 
-    def _log_change(self, since: ProbeResult | None, result: ProbeResult) -> None:
-        values = self._values(result)
-        if since is not None:
-            values["previous"] = since.status.value
-            values["lasted"] = _seconds(result.finished_at - since.finished_at)
-        if _is_bad(result):
-            self._logged_at = result.finished_at
-            log.error("Health check failed", err=result.message, **values)
+    def _log_change(self, result: ProbeResult) -> None:
+        since = self._since
+        before = (
+            {}
+            if since is None
+            else {
+                "previous": since.status.value,
+                "lasted": _shown(_seconds_from(since, result)),
+            }
+        )
+        if HEALTHY_BY_STATUS[result.status]:
+            self._log("Health check succeeded", result, **before)
+            self._bad_since = None
         else:
-            log.info("Health check succeeded", v=0, **values)
+            self._bad_since = self._bad_since or result
+            self._log("Health check failed", result, **before)
 
-    def _values(self, result: ProbeResult) -> dict[str, object]:
-        values: dict[str, object] = {
-            "state": result.status.value,
-            "latency": _seconds(result.latency),
-        }
-        name = self._driver_name()
-        return values if name is None else {"driver": name, **values}
+    def _log(self, message: str, result: ProbeResult, **more: str) -> None:
+        values = self._values(result) | more
+        if self._bad_since is not None and self._bad_since is not result:
+            values["unhealthy"] = _shown(_seconds_from(self._bad_since, result))
+        if HEALTHY_BY_STATUS[result.status]:
+            log.info(message, v=0, **values)  # v, or a type checker looks for it in values
+        else:
+            log.error(message, **values)
+        self._logged_at = result.finished_at
+
+    def _values(self, result: ProbeResult) -> dict[str, str]:
+        values = {} if not result.message else {"err": result.message}
+        if name := self._driver_name():
+            values["driver"] = name
+        return values | {"state": result.status.value, "latency": _shown(result.latency)}
 
 
-def _state(result: ProbeResult) -> tuple[ProbeStatus, str | None]:
-    return result.status, result.grpc_status
+def _state(result: ProbeResult) -> tuple[object, ...]:
+    words = result.message if result.status is ProbeStatus.UNREACHABLE else None
+    return result.status, result.grpc_status, words
 
 
-def _is_bad(result: ProbeResult) -> bool:
-    return result.status is not ProbeStatus.READY
+def _seconds_from(earlier: ProbeResult, later: ProbeResult) -> float:
+    return later.finished_at - earlier.finished_at
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.3f}s"
+def _shown(seconds: float) -> str:
+    return f"{seconds:.3f}s"

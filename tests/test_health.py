@@ -37,5 +37,5 @@ def test_an_older_result_says_only_that_the_prober_is_stuck(status: ProbeStatus)
     assert not verdict.healthy
     assert verdict.reason == (
         "the last Probe() finished 42s ago, more than the 6s that the schedule allows: "
-        "the prober is stuck"
+        "livenessprobe was stopped or starved, or its prober is stuck"
     )

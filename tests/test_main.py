@@ -1,6 +1,7 @@
 """The command in this process: what it prints, and the exit codes. `e2e/` has the whole of it."""
 
 import io
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +13,12 @@ from livenessprobe.listen import ListenError
 
 
 @pytest.fixture(autouse=True)
-def _quiet_afterwards() -> Iterator[None]:
+def _undone_afterwards() -> Iterator[None]:
+    """Give back what belongs to the process: its signals and its log."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
 
 

@@ -17,7 +17,7 @@ class History:
     def __init__(self, verbosity: int = 0, driver_name: str | None = "fake.csi") -> None:
         self._stream = io.StringIO()
         klog.configure(stream=self._stream, logging_format="text", verbosity=verbosity)
-        self._log = StateLog(lambda: driver_name)
+        self._log = StateLog(lambda: driver_name, max_age=6.0)
         self._now = 100.0
 
     def add(self, status: ProbeStatus, message: str = "", grpc_status: str = "OK") -> None:
@@ -32,10 +32,13 @@ class History:
         )
         self._now += 1.0
 
+    def pause(self, seconds: float) -> None:
+        self._now += seconds
+
     @property
     def lines(self) -> list[str]:
         return [
-            re.sub(r"^([IE])[^]]*]", r"\1", line) for line in self._stream.getvalue().splitlines()
+            re.sub(r"^([IWE])[^]]*]", r"\1", line) for line in self._stream.getvalue().splitlines()
         ]
 
 
@@ -66,9 +69,21 @@ def test_a_change_tells_why_from_what_and_how_long_that_lasted() -> None:
         ),
         (
             'I "Health check succeeded" driver="fake.csi" state="ready" latency="0.002s" '
-            'previous="failed" lasted="1.000s"'
+            'previous="failed" lasted="1.000s" unhealthy="1.000s"'
         ),
     ]
+
+
+def test_how_long_it_was_unhealthy_counts_through_all_kinds_of_failure() -> None:
+    history = History()
+    history.add(ProbeStatus.READY)
+    history.add(ProbeStatus.TIMED_OUT, "no answer", "DeadlineExceeded")
+    history.add(ProbeStatus.UNREACHABLE, "refused")
+    history.add(ProbeStatus.NOT_READY, "not ready")
+    history.add(ProbeStatus.READY)
+    history.add(ProbeStatus.FAILED, "down", "Internal")
+    unhealthy = [re.findall(r'unhealthy="(.*?)"', line) for line in history.lines]
+    assert unhealthy == [[], [], ["1.000s"], ["2.000s"], ["3.000s"], []]
 
 
 def test_a_healthy_driver_is_not_talked_about() -> None:
@@ -83,15 +98,30 @@ def test_a_failure_that_stays_is_repeated_once_a_minute() -> None:
     history = History()
     for _ in range(150):
         history.add(ProbeStatus.UNREACHABLE, "no such file")
+    still = (
+        'E "Health check still failing" err="no such file" driver="fake.csi" '
+        'state="unreachable" latency="0.002s" unhealthy='
+    )
+    assert history.lines[1:] == [still + '"60.000s"', still + '"120.000s"']
+
+
+def test_why_a_driver_is_unreachable_is_part_of_the_state() -> None:
+    history = History()
+    history.add(ProbeStatus.UNREACHABLE, "connection refused")
+    history.add(ProbeStatus.UNREACHABLE, "no such file")
+    assert len(history.lines) == 2
+
+
+def test_a_gap_between_probes_is_told_since_callers_were_told_500() -> None:
+    history = History()
+    history.add(ProbeStatus.READY)
+    history.pause(8.0)
+    history.add(ProbeStatus.READY)
     assert history.lines[1:] == [
         (
-            'E "Health check still failing" err="no such file" lasted="60.000s" driver="fake.csi" '
-            'state="unreachable" latency="0.002s"'
-        ),
-        (
-            'E "Health check still failing" err="no such file" lasted="120.000s" driver="fake.csi" '
-            'state="unreachable" latency="0.002s"'
-        ),
+            'W "No Probe finished for long: livenessprobe was stopped or starved of CPU" '
+            'lasted="9.000s"'
+        )
     ]
 
 
@@ -115,6 +145,15 @@ def test_at_level_5_every_probe_has_a_line() -> None:
         history.add(ProbeStatus.READY)
     line = 'I "Probe finished" driver="fake.csi" state="ready" latency="0.002s"'
     assert history.lines.count(line) == 3
+
+
+def test_at_level_5_the_reason_is_told_too() -> None:
+    history = History(verbosity=5)
+    history.add(ProbeStatus.FAILED, "first", "Internal")
+    history.add(ProbeStatus.FAILED, "second", "Internal")
+    assert history.lines[-1] == (
+        'I "Probe finished" err="second" driver="fake.csi" state="failed" latency="0.002s"'
+    )
 
 
 def test_an_unknown_name_is_left_out() -> None:

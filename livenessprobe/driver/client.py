@@ -101,7 +101,7 @@ async def _connect_and_call(path: str, call: Callable[[_Identity], Awaitable[T]]
     except _BROKEN_CONNECTION as error:
         raise channel.why_broken(error) from error
     except _MALFORMED as error:
-        raise RPCError("Internal", f"malformed reply: {_flaw(error)}") from error
+        raise RPCError("Internal", f"{path}: malformed reply: {_flaw(error)}") from error
     finally:
         await channel.aclose()
 

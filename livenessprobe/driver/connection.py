@@ -70,10 +70,9 @@ class FreshChannel(Channel):
 
     def why_broken(self, error: Exception) -> RPCError:
         """Return why the connection ended; `error` is what the call on it ended with."""
-        if self._connection is not None and self._connection.fault is not None:
-            return self._connection.fault
-        words = _WORDS.get(str(error), str(error))
-        return RPCError("Unavailable", f"{self._socket_path}: {words}")
+        fault = self._connection.fault if self._connection is not None else None
+        grpc_status, words = fault or ("Unavailable", _WORDS.get(str(error), str(error)))
+        return RPCError(grpc_status, f"{self._socket_path}: {words}")
 
     async def aclose(self) -> None:
         """Close the connection and wait until its descriptor is gone."""
@@ -83,8 +82,8 @@ class FreshChannel(Channel):
 
 
 class _Connection(H2Protocol):
-    fault: RPCError | None = None
-    """Why this side gave the connection up, if it did."""
+    fault: tuple[str, str] | None = None
+    """Why this side gave the connection up, if it did: a gRPC status and the words."""
 
     _received = 0
     _start = b""
@@ -114,7 +113,7 @@ class _Connection(H2Protocol):
         self._lost.set()
 
     def _give_up(self, grpc_status: str, fault: str) -> None:
-        self.fault = RPCError(grpc_status, fault)
+        self.fault = grpc_status, fault
         self.processor.close(fault)
 
     async def aclose(self) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from livenessprobe.errors import DriverUnreachableError
 
 RETRY = 0.02
-"""Seconds between attempts while the driver's queue of connections is full."""
+"""Seconds between attempts while the driver's queue of connections is full.
+
+The kernel does not tell when there is room again; this is short beside any timeout.
+"""
 
 
 async def dial(path: str) -> socket.socket:

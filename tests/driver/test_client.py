@@ -71,7 +71,7 @@ async def test_a_name_that_is_none(
     csi_driver: CsiDriver, csi_socket: Path, behaviour: Behaviour, length: int
 ) -> None:
     csi_driver.plugin_info = behaviour
-    flaw = f"desc = malformed reply: the driver's name has {length} characters$"
+    flaw = f"desc = {csi_socket}: malformed reply: the driver's name has {length} characters$"
     with pytest.raises(RPCError, match=flaw):
         await Driver(str(csi_socket)).get_name(peer.PATIENCE)
 
@@ -292,7 +292,9 @@ HEADER_FAULTS = {
 
 @pytest.mark.parametrize(("chunk", "status", "text"), HEADER_FAULTS.values(), ids=HEADER_FAULTS)
 async def test_faulty_headers(csi_socket: Path, chunk: bytes, status: str, text: str) -> None:
-    assert await failure(csi_socket, chunk) == (status, text)
+    ours = text.startswith("malformed reply")
+    expected = f"{csi_socket}: {text}" if ours else text
+    assert await failure(csi_socket, chunk) == (status, expected)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +344,7 @@ BODY_FAULTS = {
 
 @pytest.mark.parametrize(("body", "text"), BODY_FAULTS.values(), ids=BODY_FAULTS)
 async def test_a_faulty_body(csi_socket: Path, body: bytes, text: str) -> None:
-    assert await failure(csi_socket, reply(OK, body=body)) == ("Internal", text)
+    assert await failure(csi_socket, reply(OK, body=body)) == ("Internal", f"{csi_socket}: {text}")
 
 
 EARLY_STATUS = {
@@ -356,7 +358,7 @@ EARLY_STATUS = {
 
 @pytest.mark.parametrize("chunk", EARLY_STATUS.values(), ids=EARLY_STATUS)
 async def test_a_status_comes_behind_the_message(csi_socket: Path, chunk: bytes) -> None:
-    assert await failure(csi_socket, chunk) == ("Internal", NO_MESSAGE)
+    assert await failure(csi_socket, chunk) == ("Internal", f"{csi_socket}: {NO_MESSAGE}")
 
 
 UNFINISHED = {

@@ -142,7 +142,10 @@ GIBBERISH = {
 @pytest.mark.parametrize("hang_up", [True, False])
 @pytest.mark.parametrize("chunk", GIBBERISH.values(), ids=GIBBERISH)
 async def test_another_protocol(csi_socket: Path, chunk: bytes, *, hang_up: bool) -> None:
-    assert await failure(csi_socket, chunk, hang_up=hang_up) == ("Unavailable", NOT_HTTP_2)
+    assert await failure(csi_socket, chunk, hang_up=hang_up) == (
+        "Unavailable",
+        f"{csi_socket}: {NOT_HTTP_2}",
+    )
 
 
 BREACHES = {
@@ -188,7 +191,7 @@ UNWANTED = {
 async def test_what_a_grpc_server_does_not_do(csi_socket: Path, chunk: bytes) -> None:
     status, text = await failure(csi_socket, PREFACE, chunk)
     assert status == "Unavailable"
-    assert text.startswith(f"{NOT_BY_THE_BOOK}: NotImplementedError(")
+    assert text.startswith(f"{csi_socket}: {NOT_BY_THE_BOOK}: NotImplementedError(")
 
 
 @pytest.mark.parametrize("start", [PREFACE, PREFACE + OK_200, PREFACE + OK_200 + READY])
@@ -276,7 +279,8 @@ async def test_only_so_much_is_read(csi_socket: Path) -> None:
     with pytest.raises(RPCError) as caught:
         await probe(csi_socket, script)
     assert str(caught.value) == (
-        f"rpc error: code = ResourceExhausted desc = reply larger than {MAX_REPLY_BYTES} bytes"
+        f"rpc error: code = ResourceExhausted desc = {csi_socket}: "
+        f"reply larger than {MAX_REPLY_BYTES} bytes"
     )
     assert sent < 2 * MAX_REPLY_BYTES
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

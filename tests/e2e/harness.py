@@ -237,14 +237,19 @@ class Sidecar:
         """What /metrics of the first listener says."""
         return list(text_string_to_metric_families(self.ask("/metrics").body))
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to stop by a signal, unless it has; require exit code 0, in time."""
+    def stop(self, *numbers: signal.Signals, apart: float = 0.0) -> None:
+        """Ask it to stop by signals, SIGTERM if none is given, unless it has stopped.
+
+        Require exit code 0, in time.
+        """
         started = time.monotonic()
-        self._process.send_signal(number)
+        for number in numbers or (signal.SIGTERM,):
+            self._process.send_signal(number)
+            time.sleep(apart)
         code = self._process.wait(timeout=PATIENCE)
         took = time.monotonic() - started
         if code or took > STOP_WITHIN:
-            raise AssertionError(f"exit code {code} {took:.1f} s after {number.name}: {self.log}")
+            raise AssertionError(f"exit code {code} after {took:.1f} s, {numbers}: {self.log}")
 
     def _ended(self) -> bool:
         return self._process.poll() is not None

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ class Demo:
                 stderr=log,
                 text=True,
                 bufsize=1,
+                start_new_session=True,  # a terminal's signals are for the whole group
                 env=os.environ | {"TMPDIR": str(tmp_path)},
             )
 
@@ -69,17 +70,29 @@ def test_every_mood_shows(demo: Demo) -> None:
         demo.wait_for(body)
 
 
+def test_a_mood_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -> None:
+    demo.wait_for("ok")
+    demo.type("")
+    demo.type("Failing")
+    wait_until(lambda: "The driver is failing from its next Probe on." in demo.log)
+    assert "is none of" not in demo.log
+
+
 def test_another_word_is_answered_with_those_that_are_known(demo: Demo) -> None:
     demo.wait_for("ok")
     demo.type("angry")
     wait_until(lambda: "'angry' is none of ready, starting, failing" in demo.log)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_both(demo: Demo, number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)]
+)
+def test_ctrl_c_ends_both_and_so_does_a_signal_to_the_demo(
+    demo: Demo, send: Callable[[int, int], None], number: signal.Signals, tmp_path: Path
+) -> None:
     demo.wait_for("ok")
     demo.type("hanging")
-    demo.process.send_signal(number)
+    send(demo.process.pid, number)
     assert demo.process.wait(PATIENCE) == 0
     assert "Traceback" not in demo.log
     assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]

@@ -155,3 +155,12 @@ def test_a_signal_ends_it_with_0_at_once(
     sidecar.wait_for(200, "ok")
     with situation(sidecar, driver):
         sidecar.stop(number)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("apart", [0.0, 0.02, 0.05])
+def test_a_second_signal_makes_no_failure_of_the_end(
+    start_sidecar: StartSidecar, second: signal.Signals, apart: float
+) -> None:
+    sidecar = start_sidecar(HTTP)
+    sidecar.stop(signal.SIGTERM, second, apart=apart)
