@@ -15,6 +15,7 @@ help:
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
+	@echo "make clean     remove what the others made"
 
 run: $(RUN)/ready
 	@$(RUN)/bin/python -m livenessprobe.demo

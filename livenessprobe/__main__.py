@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -55,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(config: flags.Config) -> int:
     exit_code = 0
+    # What is imported by now stays. To look through all of it for garbage, again and again, would
+    # hold up an answer by some 14 ms each time.
+    gc.collect()
+    gc.freeze()
     # trio takes these signals from its start to its end. Before, they end the program just as
     # well; after, it has ended, and another one must not make a failure of that.
     _on_signals(lambda *_: os._exit(0))

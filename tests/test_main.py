@@ -1,5 +1,6 @@
 """The command in this process: what it prints, and the exit codes. `e2e/` has the whole of it."""
 
+import gc
 import io
 import signal
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from livenessprobe.listen import ListenError
 
 @pytest.fixture(autouse=True)
 def _undone_afterwards() -> Iterator[None]:
-    """Give back what belongs to the process: its signals and its log."""
+    """Give back what belongs to the process: its signals, its garbage and its log."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    gc.unfreeze()
     for number, handler in handlers.items():
         signal.signal(number, handler)
     klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)

@@ -142,7 +142,7 @@ _TABLE = (
         kind=kinds.DURATION,
         word="duration",
         default="5s",
-        help="How long a line may be held back: more than 0, though each is written at once.",
+        help="Accepted if it is more than 0; every line is written at once.",
         group=Group.LOGGING,
     ),
     *_alike(
