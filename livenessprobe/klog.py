@@ -22,6 +22,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TextIO
 
 from livenessprobe import strconv
+from livenessprobe.logstream import write_nowait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,11 +130,23 @@ def _matches(file: str, pattern: str) -> bool:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes one record per call; never raises, since a probe outranks its log."""
+    """Writes one record per call; never raises or waits, since a probe outranks its log."""
 
     def __init__(self, stream: TextIO, render: Callable[[logging.LogRecord], str]) -> None:
         super().__init__(stream)
         self._render = render
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = [self.format(record)]
+        if self._dropped:
+            lines.insert(0, self._render(_notice_of_dropped(record, self._dropped)))
+        try:
+            written = write_nowait(self.stream, "".join(f"{line}\n" for line in lines))
+        except (OSError, ValueError):
+            self.handleError(record)
+        else:
+            self._dropped = 0 if written else self._dropped + 1
 
     def format(self, record: logging.LogRecord) -> str:
         try:
@@ -146,6 +159,21 @@ class _Handler(logging.StreamHandler[TextIO]):
         # now write a traceback to stderr, the very stream that is broken. So the line is dropped,
         # whatever logging.raiseExceptions says.
         pass
+
+
+def _notice_of_dropped(record: logging.LogRecord, number: int) -> logging.LogRecord:
+    """Stand before the first record that can be written again, as if from the same place."""
+    notice = logging.LogRecord(
+        name=record.name,
+        level=logging.WARNING,
+        pathname=record.pathname,
+        lineno=record.lineno,
+        msg="Log lines were dropped: nobody read them",
+        args=None,
+        exc_info=None,
+    )
+    setattr(notice, _VALUES, {"lines": number})
+    return notice
 
 
 def _malformed(record: logging.LogRecord, error: Exception) -> logging.LogRecord:

@@ -1,13 +1,27 @@
 """What an operator reads on stderr."""
 
+import fcntl
 import json
+import os
 import re
+import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.csi_driver import DRIVER_NAME
 from tests.e2e.conftest import StartSidecar
-from tests.e2e.harness import DriverProcess, Sidecar
+from tests.e2e.harness import (
+    COMMAND,
+    PATIENCE,
+    Address,
+    DriverProcess,
+    Sidecar,
+    ask,
+    free_port,
+    wait_until,
+)
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 KLOG_LINE = re.compile(r'[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] "')
@@ -69,3 +83,25 @@ def test_each_probe_is_logged_at_level_5(
     before = len(log_lines(sidecar))
     driver.wait_for_probes(10)
     assert len(log_lines(sidecar)) >= before + 9
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess, csi_socket: Path) -> None:
+    port = free_port()
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    flags = (f"--csi-address={csi_socket}", f"--http-endpoint=127.0.0.1:{port}", "-v=5")
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [COMMAND, *flags, "--probe-interval=100ms"], stderr=writer
+    ) as process:
+        wait_until(lambda: listens(port))
+        driver.wait_for_probes(60)  # each has a line of some 90 bytes: far more than there is room
+        assert ask(Address("127.0.0.1", port)).status == 200
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    os.close(writer)
+    os.close(reader)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
