@@ -7,7 +7,7 @@ from typing import TextIO
 import pytest
 
 from livenessprobe import klog
-from livenessprobe.logstream import write_nowait
+from livenessprobe.klog.stream import write_nowait
 
 CAPACITY = 4096
 
