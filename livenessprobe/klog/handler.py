@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 _ExcInfo: TypeAlias = tuple[type[Exception], Exception, TracebackType | None] | None
 
 
-class Handler(logging.StreamHandler[TextIO]):
+class Handler(logging.Handler):
     """Writes one record per call; never raises or waits, since a probe outranks its log."""
 
     def __init__(self, stream: TextIO, render: Callable[[logging.LogRecord], str]) -> None:
-        super().__init__(stream)
+        super().__init__()
+        self._stream = stream
         self._render = render
         self._dropped = 0
 
@@ -29,11 +30,12 @@ class Handler(logging.StreamHandler[TextIO]):
         if self._dropped:
             lines.insert(0, self._render(_notice(record, self._dropped)))
         try:
-            written = write_nowait(self.stream, "".join(f"{line}\n" for line in lines))
+            written = write_nowait(self._stream, "".join(f"{line}\n" for line in lines))
         except (OSError, ValueError):
-            self.handleError(record)
-        else:
-            self._dropped = 0 if written else self._dropped + 1
+            # It is closed, or its reader is gone. stdlib would now write a traceback to stderr, the
+            # very stream that is broken.
+            written = False
+        self._dropped = 0 if written else self._dropped + 1
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line, or one that tells what is wrong with the record."""
@@ -41,13 +43,6 @@ class Handler(logging.StreamHandler[TextIO]):
             return self._render(record)
         except Exception as error:  # noqa: BLE001 - anything, a value's __str__ is called
             return self._render(_malformed(record, error))
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - stdlib's name
-        """Do nothing about a line that could not be written."""
-        # Only the stream is left to fail: it is closed, or nobody reads it any more. stdlib would
-        # now write a traceback to stderr, the very stream that is broken. So the line is dropped,
-        # whatever logging.raiseExceptions says.
-        pass
 
 
 def _notice(record: logging.LogRecord, dropped: int) -> logging.LogRecord:
