@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv` is without the program's name; None stands for the process's own.
     """
+    _open_closed_streams()
     if sys.flags.optimize:
         sys.stderr.write(
             "livenessprobe cannot run with python -O or PYTHONOPTIMIZE: grpclib checks a driver's "
@@ -52,6 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for warning in config.warnings:
         log.warning(warning)
     return _run(config)
+
+
+def _open_closed_streams() -> None:
+    """Let what is written to a closed stdout or stderr go nowhere, instead of being a failure."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
 
 
 def _run(config: flags.Config) -> int:

@@ -56,15 +56,10 @@ class StateLog:
             )
 
     def _log_change(self, result: ProbeResult) -> None:
-        since = self._since
-        before = (
-            {}
-            if since is None
-            else {
-                "previous": since.status.value,
-                "lasted": _shown(_seconds_from(since, result)),
-            }
-        )
+        before: dict[str, str] = {}
+        if self._since is not None:
+            before["previous"] = self._since.status.value
+            before["lasted"] = _shown(_seconds_from(self._since, result))
         if HEALTHY_BY_STATUS[result.status]:
             self._log("Health check succeeded", result, **before)
             self._bad_since = None

@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,10 @@ from tests.e2e.harness import (
 )
 
 HTTP = "--http-endpoint=127.0.0.1:0"
+
+# Runs a command whose stdout and stderr are closed.
+CLOSING = ("/bin/sh", "-c", 'exec "$0" "$@" >&- 2>&-')
+
 KLOG_LINE = re.compile(r'[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] "')
 
 
@@ -85,23 +91,40 @@ def test_each_probe_is_logged_at_level_5(
     assert len(log_lines(sidecar)) >= before + 9
 
 
-def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess, csi_socket: Path) -> None:
-    port = free_port()
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    flags = (f"--csi-address={csi_socket}", f"--http-endpoint=127.0.0.1:{port}", "-v=5")
-    with subprocess.Popen(  # noqa: S603 - our own command
-        [COMMAND, *flags, "--probe-interval=100ms"], stderr=writer
-    ) as process:
-        wait_until(lambda: listens(port))
-        driver.wait_for_probes(60)  # each has a line of some 90 bytes: far more than there is room
-        assert ask(Address("127.0.0.1", port)).status == 200
+@contextmanager
+def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iterator[Address]:
+    """Run the command where no log tells its port; it must answer, and end with 0."""
+    address = Address("127.0.0.1", free_port())
+    flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
+    more = ("-v=5", "--probe-interval=100ms")
+    with subprocess.Popen([*command, *flags, *more], **streams) as process:  # type: ignore[call-overload] # noqa: S603 - our own command
+        wait_until(lambda: listens(address))
+        yield address
+        assert ask(address).status == 200
         process.terminate()
         assert process.wait(PATIENCE) == 0
+
+
+def listens(address: Address) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(address) == 0
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess) -> None:
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with running(driver, COMMAND, stderr=writer):
+        driver.wait_for_probes(60)  # each has a line of some 90 bytes: far more than there is room
     os.close(writer)
     os.close(reader)
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+def test_a_closed_log_is_no_failure(driver: DriverProcess) -> None:
+    with running(driver, *CLOSING, COMMAND):
+        driver.wait_for_probes(3)
+
+
+@pytest.mark.parametrize(("flag", "code"), [("-h", 0), ("--nope", 2), ("--v=1x", 2)])
+def test_closed_streams_do_not_change_the_exit_code(flag: str, code: int) -> None:
+    ended = subprocess.run([*CLOSING, COMMAND, flag], timeout=PATIENCE, check=False)  # noqa: S603 - our own command
+    assert ended.returncode == code
