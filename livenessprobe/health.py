@@ -1,7 +1,7 @@
 """From the last result to a verdict: whether the driver is healthy, and if not, why.
 
-Pure: the time is an argument. A result is only as good as its age, so age comes first; then
-one table has a row for every way that a Probe can end.
+Pure: the time is an argument. A result counts only until its time is over, so that comes first;
+then one table has a row for every way that a Probe can end.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ class Verdict:
     healthy: bool
     reason: str
     """The word "ok", or what is wrong."""
+    age: float | None = None
+    """Seconds since the Probe that it rests on has finished; None if none has."""
 
 
-HEALTHY = Verdict(healthy=True, reason="ok")
 NOTHING_KNOWN = Verdict(healthy=False, reason="no Probe() has finished yet")
 
 HEALTHY_BY_STATUS = {
@@ -30,21 +31,22 @@ HEALTHY_BY_STATUS = {
 }
 
 
-def judge(last: ProbeResult | None, *, now: float, max_age: float) -> Verdict:
+def judge(last: ProbeResult | None, *, now: float, valid_until: float) -> Verdict:
     """Judge the driver by its last finished Probe.
 
-    `now` is on the clock of `ProbeResult.finished_at`; a result older than `max_age` seconds
-    says nothing about the driver, only that the prober is stuck.
+    The times are on the clock of `ProbeResult.finished_at`. After `valid_until` the result says
+    nothing about the driver any more, only that the prober is stuck.
     """
     if last is None:
         return NOTHING_KNOWN
     age = now - last.finished_at
-    if age > max_age:
+    if now > valid_until:
         return Verdict(
             healthy=False,
-            reason=f"the last Probe() finished {age:.0f}s ago, more than the {max_age:.0f}s that "
-            "the schedule allows: livenessprobe was stopped or starved, or its prober is stuck",
+            reason=f"the last Probe() finished {age:.0f}s ago, the next one should have by now: "
+            "livenessprobe was stopped or starved, or its prober is stuck",
+            age=age,
         )
     if HEALTHY_BY_STATUS[last.status]:
-        return HEALTHY
-    return Verdict(healthy=False, reason=last.message)
+        return Verdict(healthy=True, reason="ok", age=age)
+    return Verdict(healthy=False, reason=last.message, age=age)

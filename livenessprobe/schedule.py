@@ -1,8 +1,47 @@
-"""When the next Probe starts, and how old a result may get before something is wrong.
+"""When the next Probe starts, and until when the last result counts.
 
-Pure: times are arguments, in seconds on one monotonic clock. The rate is fixed: Probes start
-`interval` apart. One that takes longer delays the next, never overlaps it.
+Pure: times are arguments, in seconds on one monotonic clock. The schedule is told what happens
+and always has one time at which the next Probe is `due`, the earliest that anything asks for:
+
+    at a fixed interval   one interval after the last Probe began
+    auto, callers known   just before their next requests, see `_windows`
+    auto, nobody known    `IDLE` after the last Probe began, or once somebody asks
+
+and in both modes
+
+    a failing answer was given    now: no other caller shall get the same failure a second later
+    the driver was unreachable    `SPACING` after the last Probe began, it costs the driver nothing
+    the driver hung up            now: its process may have died
+    the socket is another one     now: so is the driver
+
+No request makes a Probe begin sooner than `SPACING` after the one before.
+
+A Probe that is due and not begun stays due, whatever else happens. So the result before it ends
+to count at a time that nothing can put off: when this Probe ought to have ended.
 """
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+from livenessprobe.callers import TOLERANCE, Callers
+from livenessprobe.result import ProbeResult, ProbeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPACING = 1.0
+"""Seconds from one Probe's start to the next, at least, however many requests there are.
+
+Also the age at which a failure is too old for a second answer, as kubelet's periods are whole
+seconds.
+"""
+
+IDLE = 10.0
+"""Seconds from one Probe to the next while nobody asks: fresh enough for metrics."""
 
 SLACK = 2.0
 """Seconds that a Probe may be late by on a starved machine before its prober counts as stuck.
@@ -10,15 +49,151 @@ SLACK = 2.0
 Less would turn a node's CPU shortage into a restart of its storage driver.
 """
 
+QUICK = 0.05
+"""Seconds; a driver whose Probe usually takes less can be asked right before a request."""
 
-def next_start(*, started_at: float, finished_at: float, interval: float) -> float:
-    """Return when to start the Probe after the one that ran from `started_at` to `finished_at`."""
-    return max(started_at + interval, finished_at)
+REST = 1200.0
+"""Seconds for which a hang-up says nothing after one that was none of a dying driver.
+
+A driver that closes idle connections by habit pays for it with one Probe in that time.
+"""
+
+_ANSWERED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
 
 
-def max_age(*, interval: float, probe_timeout: float) -> float:
-    """Return the age in seconds that no result outgrows while the prober works.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When a Probe serves a coming request: seconds before it, `earliest` > `best` >= `latest`.
 
-    It grows oldest when the next Probe starts a whole interval later and then times out.
+    One that began at `earliest` or after it will do. Otherwise `best` is the time to begin, and
+    `latest` the last moment at which that is still worth while.
     """
-    return interval + probe_timeout + SLACK
+
+    earliest: float
+    best: float
+    latest: float
+
+
+class Schedule:
+    """The schedule, from `now` on; seconds all of them, and `interval` is None for auto."""
+
+    def __init__(self, *, interval: float | None, probe_timeout: float, now: float) -> None:
+        self.callers = Callers()
+        self.due = now
+        """When the next Probe starts; if one is in flight, when that one had to."""
+        self._interval = interval
+        self._probe_timeout = probe_timeout
+        self._spacing = SPACING if interval is None else min(SPACING, interval)
+        self._in_flight = False
+        self._began_at = now
+        self._last: ProbeResult | None = None
+        self._latencies: deque[float] = deque(maxlen=5)
+        self._called_for_at: float | None = None  # a request wants a newer result than the last
+        self._at_once = False
+        self._hung_up = False
+        self._rests_until = now
+
+    @property
+    def valid_until(self) -> float:
+        """The time at which the last result ends to count, because the next should be there."""
+        return self.due + self._probe_timeout + SLACK
+
+    def began(self, now: float) -> None:
+        """Note that the Probe that was due has begun."""
+        # Counted from when it was due, so that a timer's lateness does not add up; but only a
+        # little, so that after a halt there is no need to catch up.
+        self._began_at = max(self.due, now - TOLERANCE)
+        self._in_flight = True
+        self._called_for_at = None
+        self._at_once = False
+
+    def finished(self, result: ProbeResult) -> None:
+        """Note how the Probe that had begun has ended."""
+        self._in_flight = False
+        self._last = result
+        if result.status in _ANSWERED:
+            self._latencies.append(result.latency)
+        if self._hung_up and result.status is not ProbeStatus.UNREACHABLE:
+            self._rests_until = result.finished_at + REST
+        self._hung_up = False
+        self.due = self._next(result.finished_at)
+
+    def asked(self, now: float, *, healthy: bool) -> None:
+        """Note one request and what it was told."""
+        came_as_expected = self.callers.asked(now)
+        if not healthy or (self._interval is None and not came_as_expected):
+            self._call_for(now)
+        self._plan(now)
+
+    def hung_up(self, now: float) -> None:
+        """Note that the driver ended the connection of the last Probe."""
+        if not self._in_flight and now >= self._rests_until:
+            self._hung_up = self._at_once = True
+            self._plan(now)
+
+    def recreated(self, now: float) -> None:
+        """Note that the driver's socket is another one than at the last Probe's start."""
+        self._hung_up, self._at_once = False, True
+        self._plan(now)
+
+    def _call_for(self, now: float) -> None:
+        if self._called_for_at is None and not self._in_flight:
+            self._called_for_at = now
+
+    def _plan(self, now: float) -> None:
+        if not self._in_flight and self.due > now:
+            self.due = self._next(now)
+
+    def _next(self, now: float) -> float:
+        return max(now, min(self._wishes(now)))
+
+    def _wishes(self, now: float) -> Iterator[float]:
+        yield self._began_at + self._interval if self._interval else self._before_requests(now)
+        if self._called_for_at is not None:
+            yield max(self._called_for_at, self._began_at + self._spacing)
+        if self._last is not None and self._last.status is ProbeStatus.UNREACHABLE:
+            yield self._began_at + self._spacing
+        if self._at_once:
+            yield now
+
+    def _before_requests(self, now: float) -> float:
+        starts = [
+            self._start_in(window, caller.expected, caller.period, now)
+            for caller in self.callers.at(now)
+            for window in self._windows(caller.period)
+        ]
+        return min(starts, default=self._began_at + IDLE)
+
+    def _windows(self, period: int) -> Iterator[Window]:
+        """Yield when Probes serve a caller, from what the driver is like and does now.
+
+        A result just before the request tells of an error; one that began a timeout before it
+        tells that the driver hangs. A quick driver is asked for both. Once it is failing, each
+        answer calls for a Probe anyway and hanging is no news: then it is asked just before. A
+        slow driver, whose Probe may be costly, is asked once: early enough to tell that it hangs,
+        or half-way between two requests if there is no room for that.
+        """
+        timeout = self._probe_timeout
+        if self._is_quick():
+            yield Window(earliest=SPACING, best=0.25, latest=0.1)
+            if self._last is None or self._last.status is ProbeStatus.READY:
+                yield Window(earliest=timeout + SPACING, best=timeout + 0.25, latest=timeout)
+        else:
+            early = timeout + QUICK
+            yield Window(
+                earliest=min(timeout + SPACING, period + TOLERANCE),
+                best=early if early < period else period / 2,
+                latest=0.1,
+            )
+
+    def _is_quick(self) -> bool:
+        usual = sorted(self._latencies)[len(self._latencies) // 2] if self._latencies else 0.0
+        return usual < QUICK
+
+    def _start_in(self, window: Window, expected: float, period: int, now: float) -> float:
+        """Return when a Probe has to begin for the first request that none serves yet."""
+        free_at = max(now, self._began_at + SPACING)
+        unserved = floor((self._began_at - (expected - window.earliest)) / period) + 1
+        reachable = ceil((free_at - (expected - window.latest)) / period)
+        request = expected + max(0, unserved, reachable) * period
+        return max(request - window.best, free_at)

@@ -1,7 +1,8 @@
 """The composition: who is told what, and under which nursery.
 
-    prober --result--> last, metrics, identity, statelog
-    HTTP   --path----> judge(last) or metrics
+    prober --result--> metrics, identity, statelog, watch
+    HTTP   --path----> prober.ask or metrics
+    watch  ----------> prober: the driver hung up, its socket is another one
 
 One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
 Probe, so that a caller hears "nothing known yet" instead of "connection refused".
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe import health, klog, prober, schedule
+from livenessprobe import klog
 from livenessprobe.driver import Driver
 from livenessprobe.identity import Identity
 from livenessprobe.listen import join_host_port, open_listeners
 from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.prober import Prober
 from livenessprobe.statelog import StateLog
 from livenessprobe.web import endpoints, server
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from livenessprobe.flags import Config
-    from livenessprobe.health import Verdict
     from livenessprobe.result import ProbeResult
 
 log = klog.get_logger(__name__)
@@ -51,22 +52,18 @@ async def _run(config: Config) -> None:
     driver = Driver(config.socket_path)
     identity = Identity()
     metrics = Metrics(lambda: identity.driver_name)
-    max_age = schedule.max_age(interval=config.probe_interval, probe_timeout=config.probe_timeout)
-    statelog = StateLog(lambda: identity.driver_name, max_age=max_age)
-    last: ProbeResult | None = None
+    statelog = StateLog(lambda: identity.driver_name)
 
     def publish(result: ProbeResult) -> None:
-        nonlocal last
-        last = result
         metrics.observe_call(PROBE, result.grpc_status, result.latency)
         identity.observe(result)
         statelog.observe(result)
 
-    def judge() -> Verdict:
-        return health.judge(last, now=trio.current_time(), max_age=max_age)
-
+    prober = Prober(
+        driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
+    )
     routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)  # by listen address
-    routes[config.health_address]["/healthz"] = endpoints.healthz(judge)
+    routes[config.health_address]["/healthz"] = endpoints.healthz(prober.ask)
     if config.metrics_address is not None:
         routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
             CONTENT_TYPE, metrics.render
@@ -74,15 +71,7 @@ async def _run(config: Config) -> None:
 
     async with trio.open_nursery() as nursery:
         await _serve_http(nursery, routes)
-        nursery.start_soon(
-            partial(
-                prober.run,
-                driver.probe,
-                publish,
-                interval=config.probe_interval,
-                probe_timeout=config.probe_timeout,
-            )
-        )
+        nursery.start_soon(prober.run)
         nursery.start_soon(
             partial(
                 identity.run,

@@ -24,15 +24,10 @@ log = klog.get_logger(__name__)
 
 
 class StateLog:
-    """Logs what `observe` is fed with.
+    """Logs what `observe` is fed with. `driver_name` returns the name if it is known by now."""
 
-    `driver_name` returns the name if it is known by now; `max_age` is that of the schedule.
-    """
-
-    def __init__(self, driver_name: Callable[[], str | None], *, max_age: float) -> None:
+    def __init__(self, driver_name: Callable[[], str | None]) -> None:
         self._driver_name = driver_name
-        self._max_age = max_age
-        self._last: ProbeResult | None = None
         self._since: ProbeResult | None = None  # the first result of the state that holds
         self._bad_since: ProbeResult | None = None  # the first result since the last healthy one
         self._logged_at = 0.0
@@ -40,20 +35,11 @@ class StateLog:
     def observe(self, result: ProbeResult) -> None:
         """Log one finished Probe, if it is worth a line."""
         log.info("Probe finished", v=5, **self._values(result))
-        self._log_gap(result)
         if self._since is None or _state(self._since) != _state(result):
             self._log_change(result)
             self._since = result
         elif self._bad_since and result.finished_at - self._logged_at >= REMINDER:
             self._log("Health check still failing", result)
-        self._last = result
-
-    def _log_gap(self, result: ProbeResult) -> None:
-        if self._last is not None and _seconds_from(self._last, result) > self._max_age:
-            log.warning(
-                "No Probe finished for long: livenessprobe was stopped or starved of CPU",
-                lasted=_shown(_seconds_from(self._last, result)),
-            )
 
     def _log_change(self, result: ProbeResult) -> None:
         before: dict[str, str] = {}

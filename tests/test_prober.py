@@ -1,11 +1,13 @@
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 import trio.testing
 
-from livenessprobe import prober
+from livenessprobe import health, klog, prober
 from livenessprobe.errors import DriverError, DriverUnreachableError, RPCError
+from livenessprobe.prober import Prober
 from livenessprobe.result import ProbeResult, ProbeStatus
 
 Probe = Callable[[float], Awaitable[bool]]
@@ -88,9 +90,11 @@ def test_the_outcomes_above_are_all_there_are() -> None:
 
 
 async def results_within(seconds: float, probe: Probe) -> list[ProbeResult]:
+    """Probe once a second for so long."""
     results: list[ProbeResult] = []
+    prober = Prober(probe, results.append, interval=1.0, probe_timeout=3.0)
     with trio.move_on_after(seconds):
-        await prober.run(probe, results.append, interval=1.0, probe_timeout=3.0)
+        await prober.run()
     return results
 
 
@@ -138,3 +142,80 @@ async def test_a_bug_in_a_probe_ends_the_prober(autojump_clock: trio.testing.Moc
 
     with pytest.raises(KeyError):
         await results_within(1.0, probe)
+
+
+class Running:
+    """A prober in auto mode in front of a driver of which `outcome` is the next answer."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.outcome: Probe = answering(ready=True)
+        self.starts: list[float] = []
+        self.results: list[ProbeResult] = []
+        self._start = trio.current_time()
+        self.prober = Prober(self._probe, self.results.append, interval=None, probe_timeout=3.0)
+        nursery.start_soon(self.prober.run)
+
+    async def _probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - as the driver's
+        self.starts.append(trio.current_time() - self._start)
+        return await self.outcome(timeout)
+
+
+async def test_before_the_first_result_a_caller_hears_that_nothing_is_known(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    assert Running(nursery).prober.ask() is health.NOTHING_KNOWN
+
+
+async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    running = Running(nursery)
+    await trio.sleep(4.0)
+    verdict = running.prober.ask()
+    assert (verdict.healthy, verdict.age) == (True, pytest.approx(4.0))
+    await trio.sleep(0.1)
+    assert running.starts == pytest.approx([0.0, 4.0])
+    assert running.prober.ask().age == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("event", [Prober.hung_up, Prober.recreated])
+async def test_an_event_starts_a_probe_at_once(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, event: Callable[[Prober], None]
+) -> None:
+    running = Running(nursery)
+    await trio.sleep(0.5)
+    running.outcome = raising(DriverUnreachableError("gone"))
+    event(running.prober)
+    await trio.sleep(0.1)
+    assert running.starts == pytest.approx([0.0, 0.5])
+    assert running.prober.ask().reason == "gone"
+
+
+async def test_what_happens_during_a_probe_is_no_news_to_it(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    running = Running(nursery)
+    running.outcome = answering(ready=True, after=0.5)
+    await trio.sleep(0.25)
+    running.prober.hung_up()
+    running.prober.ask()
+    await trio.sleep(5.0)
+    assert running.starts == [0.0]
+
+
+async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running = Running(nursery)
+    await trio.sleep(1.0)
+    autojump_clock.jump(60.0)
+    verdict = running.prober.ask()  # before any other task has noticed the time
+    assert not verdict.healthy
+    assert "finished 61s ago, the next one should have by now" in verdict.reason
+    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+    await trio.sleep(0.1)
+    assert running.prober.ask().healthy
+    assert "No Probe finished for long" in capsys.readouterr().err
+    assert running.starts == pytest.approx([0.0, 61.0])

@@ -1,34 +1,275 @@
-from hypothesis import given
-from hypothesis import strategies as st
+"""Single decisions of the schedule. What holds for all of them: test_schedule_properties.py."""
 
-from livenessprobe import schedule
+from collections.abc import Iterator
 
-seconds = st.floats(min_value=0.1, max_value=1e6)
+import pytest
 
+from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.schedule import IDLE, REST, SLACK, Schedule
 
-def test_quick_probes_start_one_interval_apart() -> None:
-    assert schedule.next_start(started_at=10.0, finished_at=10.2, interval=1.0) == 11.0
+T = 3.0
 
-
-def test_a_probe_that_outlasts_the_interval_is_followed_at_once() -> None:
-    assert schedule.next_start(started_at=10.0, finished_at=13.5, interval=1.0) == 13.5
+READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 
-@given(started_at=seconds, took=seconds, interval=seconds)
-def test_probes_never_overlap_and_never_come_faster_than_the_interval(
-    started_at: float, took: float, interval: float
+class Driven:
+    """A schedule that is kept to: each Probe begins when it is due and takes `latency`."""
+
+    def __init__(self, interval: float | None = None, latency: float = 0.002) -> None:
+        self.schedule = Schedule(interval=interval, probe_timeout=T, now=0.0)
+        self.latency = latency
+        self.status = READY
+
+    def probe(self) -> float:
+        """Have the next Probe; return when it began."""
+        due = self.schedule.due
+        self.schedule.began(due)
+        self.finish(due + self.latency)
+        return due
+
+    def finish(self, now: float) -> None:
+        self.schedule.finished(
+            ProbeResult(
+                status=self.status,
+                message="",
+                grpc_status=None,
+                latency=self.latency,
+                finished_at=now,
+            )
+        )
+
+    def until(self, now: float) -> list[float]:
+        """Have every Probe that is due by then; return when they began."""
+        return list(self._until(now))
+
+    def _until(self, now: float) -> Iterator[float]:
+        while self.schedule.due <= now:
+            yield self.probe()
+
+    def ask(self, now: float) -> None:
+        self.schedule.asked(now, healthy=self.status is READY)
+
+    def ask_regularly(self, period: int, times: int, start: float = 0.6) -> float:
+        """Ask at this period from `start` on; return when the next request would come."""
+        for number in range(times):
+            self.until(start + number * period)
+            self.ask(start + number * period)
+        return start + times * period
+
+
+def rounded(times: list[float]) -> list[float]:
+    return [round(time, 3) for time in times]
+
+
+@pytest.mark.parametrize("interval", [None, 0.1, 1.0, 60.0])
+def test_the_first_probe_is_due_at_once(interval: float | None) -> None:
+    assert Driven(interval).schedule.due == 0.0
+
+
+@pytest.mark.parametrize(
+    ("interval", "latency", "begins"),
+    [
+        (1.0, 0.1, [0, 1, 2, 3]),
+        (10.0, 3.0, [0, 10, 20, 30]),
+        (0.1, 0.002, [0, 0.1, 0.2, 0.3]),
+        (1.0, 2.5, [0, 2.5, 5, 7.5]),
+        (None, 0.1, [0, 10, 20, 30]),
+    ],
+)
+def test_while_nobody_asks_probes_begin_one_interval_apart(
+    interval: float | None, latency: float, begins: list[float]
 ) -> None:
-    finished_at = started_at + took
-    start = schedule.next_start(started_at=started_at, finished_at=finished_at, interval=interval)
-    assert start >= finished_at
-    assert start >= started_at + interval
+    driven = Driven(interval, latency)
+    assert [driven.probe() for _ in begins] == pytest.approx(begins)
 
 
-@given(started_at=seconds, took=seconds, interval=seconds, probe_timeout=seconds)
-def test_no_result_outgrows_its_maximum_age_while_the_next_probe_keeps_its_deadline(
-    started_at: float, took: float, interval: float, probe_timeout: float
+def test_a_timer_that_is_late_does_not_slow_the_rate_down() -> None:
+    driven = Driven(interval=1.0)
+    for _ in range(1000):
+        begun = driven.schedule.due + 0.005
+        driven.schedule.began(begun)
+        driven.finish(begun + 0.002)
+    assert driven.schedule.due == pytest.approx(1000.0)
+
+
+def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
+    driven = Driven(interval=1.0)
+    driven.probe()
+    driven.schedule.began(60.0)
+    driven.finish(60.002)
+    assert 60.9 <= driven.schedule.due <= 61.0
+
+
+@pytest.mark.parametrize(
+    ("period", "latency", "before"),
+    [
+        # A quick driver: to notice errors, and a timeout earlier, to notice that it hangs.
+        (10, 0.002, [3.25, 0.25]),
+        (60, 0.049, [3.25, 0.25]),
+        (4, 0.002, [3.25, 0.25]),
+        # 3.25 s before the next request but one, or with the other Probe.
+        (2, 0.002, [1.25, 0.25]),
+        (3, 0.002, [0.25]),
+        (1, 0.002, [0.25]),
+        # Others: once.
+        (10, 0.3, [3.05]),
+        (180, 2.9, [3.05]),
+        (4, 0.3, [3.05]),
+        (2, 0.3, [1.0]),
+        (1, 0.3, [0.5]),
+    ],
+)
+def test_a_known_caller_is_served_shortly_before_it_asks(
+    period: int, latency: float, before: list[float]
 ) -> None:
-    finished_at = started_at + min(took, probe_timeout)
-    start = schedule.next_start(started_at=started_at, finished_at=finished_at, interval=interval)
-    oldest = start + probe_timeout - finished_at
-    assert oldest < schedule.max_age(interval=interval, probe_timeout=probe_timeout)
+    driven = Driven(latency=latency)
+    request = driven.ask_regularly(period, times=8)
+    begins = driven.until(request)
+    assert rounded([request - begun for begun in begins]) == pytest.approx(before, abs=0.01)
+
+
+def test_callers_that_ask_close_to_each_other_share_their_probes() -> None:
+    driven = Driven()
+    for number in range(8):
+        for start in (0.6, 1.0):
+            driven.until(start + number * 10)
+            driven.ask(start + number * 10)
+    assert rounded(driven.until(82.0)) == [77.35, 80.35]
+
+
+def test_an_unexpected_request_calls_for_a_probe_but_not_sooner_than_a_second_later() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.ask(0.3)
+    assert driven.schedule.due == 1.0
+    driven.probe()
+    driven.ask(4.0)
+    assert driven.schedule.due == 4.0
+
+
+def test_at_a_fixed_interval_only_a_failing_answer_calls_for_a_probe() -> None:
+    driven = Driven(interval=60.0)
+    driven.probe()
+    driven.ask(20.0)
+    assert driven.schedule.due == 60.0
+    driven.status = FAILED
+    driven.probe()
+    assert driven.schedule.due == 120.0
+    driven.ask(60.5)
+    assert driven.schedule.due == 61.0
+
+
+@pytest.mark.parametrize("interval", [None, 60.0])
+@pytest.mark.parametrize("status", [NOT_READY, FAILED, TIMED_OUT])
+def test_a_failing_answer_calls_for_one_probe_only(
+    status: ProbeStatus, interval: float | None
+) -> None:
+    driven = Driven(interval)
+    driven.status = status
+    driven.probe()
+    driven.ask(5.0)
+    driven.ask(5.1)
+    assert driven.until(6.0) == [5.0]
+
+
+def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> None:
+    driven = Driven()
+    driven.status = FAILED
+    driven.probe()
+    driven.schedule.began(10.0)
+    driven.ask(10.5)
+    driven.finish(11.0)
+    assert driven.schedule.due == 10.0 + IDLE
+
+
+def test_a_failing_quick_driver_is_not_asked_early_too() -> None:
+    driven = Driven()
+    driven.status = FAILED
+    request = driven.ask_regularly(10, times=8)
+    assert rounded([request - begun for begun in driven.until(request)]) == [9.25, 0.25]
+
+
+@pytest.mark.parametrize("interval", [None, 1.0, 60.0])
+def test_an_unreachable_driver_is_tried_every_second(interval: float | None) -> None:
+    driven = Driven(interval)
+    driven.status = UNREACHABLE
+    assert driven.until(5.5) == [0, 1, 2, 3, 4, 5]
+
+
+def test_but_not_more_slowly_than_the_interval() -> None:
+    driven = Driven(interval=0.5)
+    driven.status = UNREACHABLE
+    assert driven.until(2.0) == [0, 0.5, 1, 1.5, 2]
+
+
+def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.hung_up(0.5)
+    assert driven.schedule.due == 0.5
+
+
+def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.hung_up(0.5)
+    driven.probe()
+    driven.schedule.hung_up(1.0)
+    assert driven.schedule.due == 0.5 + IDLE
+    driven.until(0.5 + REST)
+    driven.schedule.hung_up(0.6 + REST)
+    assert driven.schedule.due == 0.6 + REST
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_hang_up_of_a_driver_that_died_or_was_replaced_silences_none(*, dead: bool) -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.hung_up(0.5)
+    if dead:
+        driven.status = UNREACHABLE
+        driven.probe()
+        driven.status = READY
+    else:
+        driven.schedule.recreated(0.5)
+    driven.probe()
+    driven.schedule.hung_up(3.0)
+    assert driven.schedule.due == 3.0
+
+
+def test_a_new_socket_makes_a_probe_due_at_once() -> None:
+    driven = Driven()
+    driven.status = UNREACHABLE
+    driven.probe()
+    driven.schedule.recreated(0.2)
+    assert driven.schedule.due == 0.2
+
+
+def test_a_new_socket_during_a_probe_makes_one_due_after_it() -> None:
+    driven = Driven()
+    driven.schedule.began(0.0)
+    driven.schedule.recreated(0.5)
+    driven.status = TIMED_OUT
+    driven.finish(3.0)
+    assert driven.schedule.due == 3.0
+    driven.probe()
+    assert driven.schedule.due > 3.1
+
+
+def test_a_result_counts_until_the_next_probe_ought_to_have_ended() -> None:
+    driven = Driven(interval=10.0)
+    driven.probe()
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+    driven.schedule.began(10.0)
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+
+
+def test_nothing_puts_off_the_time_at_which_a_result_ends_to_count() -> None:
+    driven = Driven()
+    driven.probe()
+    due = driven.schedule.due
+    for now in (due + 1, due + 2, due + 100):
+        driven.ask(now)
+        assert driven.schedule.due == due
+    driven.schedule.began(due + 100)
+    assert driven.schedule.valid_until == due + T + SLACK

@@ -17,7 +17,7 @@ class History:
     def __init__(self, verbosity: int = 0, driver_name: str | None = "fake.csi") -> None:
         self._stream = io.StringIO()
         klog.configure(stream=self._stream, logging_format="text", verbosity=verbosity)
-        self._log = StateLog(lambda: driver_name, max_age=6.0)
+        self._log = StateLog(lambda: driver_name)
         self._now = 100.0
 
     def add(self, status: ProbeStatus, message: str = "", grpc_status: str = "OK") -> None:
@@ -31,9 +31,6 @@ class History:
             )
         )
         self._now += 1.0
-
-    def pause(self, seconds: float) -> None:
-        self._now += seconds
 
     @property
     def lines(self) -> list[str]:
@@ -110,19 +107,6 @@ def test_why_a_driver_is_unreachable_is_part_of_the_state() -> None:
     history.add(ProbeStatus.UNREACHABLE, "connection refused")
     history.add(ProbeStatus.UNREACHABLE, "no such file")
     assert len(history.lines) == 2
-
-
-def test_a_gap_between_probes_is_told_since_callers_were_told_500() -> None:
-    history = History()
-    history.add(ProbeStatus.READY)
-    history.pause(8.0)
-    history.add(ProbeStatus.READY)
-    assert history.lines[1:] == [
-        (
-            'W "No Probe finished for long: livenessprobe was stopped or starved of CPU" '
-            'lasted="9.000s"'
-        )
-    ]
 
 
 def test_another_message_of_the_same_failure_is_no_change() -> None:

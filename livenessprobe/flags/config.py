@@ -26,7 +26,8 @@ class Config:
             if both share one listener; None: no metrics are served.
         metrics_path: begins with a slash wherever metrics are served.
         probe_timeout: seconds that one Probe may take, connecting included; at least 0.1.
-        probe_interval: seconds from one Probe's start to the next one's; at least 0.1.
+        probe_interval: seconds from one Probe's start to the next one's, at least 0.1; None:
+            follow the callers.
         logging_format: `text` or `json`.
         verbosity: the highest level of log lines to write, 0 or more.
         vmodule: (file pattern, verbosity above 0) pairs in the order given.
@@ -39,7 +40,7 @@ class Config:
     metrics_address: str | None
     metrics_path: str
     probe_timeout: float
-    probe_interval: float
+    probe_interval: float | None
     logging_format: str
     verbosity: int
     vmodule: tuple[tuple[str, int], ...]
@@ -84,8 +85,8 @@ def parse(argv: Sequence[str]) -> Config:
         health_address=health_address,
         metrics_address=metrics_address,
         metrics_path=values["metrics-path"],
-        probe_timeout=_bounded("probe-timeout", values),
-        probe_interval=_bounded("probe-interval", values),
+        probe_timeout=_bounded("probe-timeout", kinds.duration(values["probe-timeout"]), values),
+        probe_interval=_probe_interval(values),
         logging_format=values["logging-format"],
         verbosity=kinds.level(values["v"]),
         # Level 0 raises nothing, and klog does not let it hide a later pattern.
@@ -127,8 +128,12 @@ def _check_metrics_path(values: Mapping[str, str], *, shares_listener: bool) -> 
 _SHORTEST = "100ms"
 
 
-def _bounded(name: str, values: Mapping[str, str]) -> float:
-    seconds = kinds.duration(values[name])
+def _probe_interval(values: Mapping[str, str]) -> float | None:
+    seconds = kinds.interval(values["probe-interval"])
+    return None if seconds is None else _bounded("probe-interval", seconds, values)
+
+
+def _bounded(name: str, seconds: float, values: Mapping[str, str]) -> float:
     if seconds < kinds.duration(_SHORTEST):
         raise ConfigError(
             f"--{name}={quote(values[name])} is too short: give at least {_SHORTEST}, "

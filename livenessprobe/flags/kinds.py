@@ -66,6 +66,16 @@ def duration(text: str) -> float:
     return nanoseconds / 10**9
 
 
+def interval(text: str) -> float | None:
+    """Read `auto`, which is None, or a duration."""
+    if text == "auto":
+        return None
+    try:
+        return duration(text)
+    except ValueError:
+        raise ValueError("give auto, or a duration such as 500ms or 10s") from None
+
+
 # klog keeps a level in an int32.
 _HIGHEST_LEVEL = 2**31 - 1
 
@@ -116,6 +126,7 @@ TEXT = Kind(read=str)
 BOOLEAN = Kind(read=boolean, switch=True)
 AUTOMAXPROCS = Kind(read=automaxprocs, switch=True)
 DURATION = Kind(read=duration)
+INTERVAL = Kind(read=interval)
 LEVEL = Kind(read=level)
 VMODULE = Kind(read=vmodule, adds_up=True)
 QUANTITY = Kind(read=nonzero)

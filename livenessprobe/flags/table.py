@@ -97,11 +97,12 @@ _TABLE = (
     ),
     Flag(
         name="probe-interval",
-        kind=kinds.DURATION,
-        word="duration",
-        default="1s",
-        help="Time from the start of one Probe() to the start of the next, such as 500ms or 1m30s; "
-        "at least 100ms. One that takes longer delays the next.",
+        kind=kinds.INTERVAL,
+        word="duration|auto",
+        default="auto",
+        help="auto: the driver is asked shortly before the callers ask. A duration such as 500ms "
+        "or 10s, at least 100ms: from the start of one Probe() to the start of the next. One that "
+        "takes longer delays the next; after a failure the next may come sooner.",
         group=Group.SCHEDULE,
     ),
     Flag(

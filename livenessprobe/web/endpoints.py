@@ -27,12 +27,13 @@ def answer(routes: Routes, path: str) -> Response:
     return NOT_FOUND if endpoint is None else endpoint()
 
 
-def healthz(judge: Callable[[], Verdict]) -> Endpoint:
+def healthz(ask: Callable[[], Verdict]) -> Endpoint:
     """Return the endpoint that says 200 "ok", or 500 and the reason."""
 
     def endpoint() -> Response:
-        verdict = judge()
-        return response.text(200 if verdict.healthy else 500, verdict.reason)
+        verdict = ask()
+        answer = response.text(200 if verdict.healthy else 500, verdict.reason)
+        return answer if verdict.age is None else response.aged(answer, verdict.age)
 
     return endpoint
 

@@ -1,6 +1,6 @@
 """A response as a value, so that an endpoint is a plain function."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 MAX_TEXT_BYTES = 1024
@@ -34,3 +34,8 @@ def text(status: int, words: str) -> Response:
     """Return a plain-text answer; `words` are cut to `MAX_TEXT_BYTES` of valid UTF-8."""
     cut = words.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
     return make(status, "text/plain; charset=utf-8", cut.encode())
+
+
+def aged(response: Response, age: float) -> Response:
+    """Return `response` with the age, in seconds, of what it tells (RFC 9111, 5.1)."""
+    return replace(response, headers=(*response.headers, (b"age", b"%d" % age)))

@@ -16,7 +16,7 @@ DEFAULTS = Config(
     metrics_address=None,
     metrics_path="/metrics",
     probe_timeout=3.0,
-    probe_interval=1.0,
+    probe_interval=None,
     logging_format="text",
     verbosity=0,
     vmodule=(),
@@ -44,6 +44,7 @@ def test_without_arguments_everything_has_its_default() -> None:
         (["--probe-timeout=10s"], {"probe_timeout": 10.0}),
         (["-probe-timeout", "100ms"], {"probe_timeout": 0.1}),
         (["--probe-interval=500ms"], {"probe_interval": 0.5}),
+        (["--probe-interval=1s", "--probe-interval", "auto"], {}),
         (["-v=5"], {"verbosity": 5}),
         (["--v=1", "--csi-address=/a", "--v=2"], {"verbosity": 2, "socket_path": "/a"}),
         (["--vmodule=main=2,driver*=5"], {"vmodule": (("main", 2), ("driver*", 5))}),
@@ -84,7 +85,11 @@ def test_what_the_arguments_say_is_what_the_config_says(
     ("argv", "message"),
     [
         (["--probe-timeout=3"], 'invalid value "3" for flag -probe-timeout: parse error'),
-        (["--probe-interval", "abc"], 'invalid value "abc" for flag -probe-interval: parse error'),
+        (
+            ["--probe-interval", "Auto"],
+            'invalid value "Auto" for flag -probe-interval: give auto, or a duration such as 500ms '
+            "or 10s",
+        ),
         (
             ["--log-flush-frequency=x"],
             'invalid value "x" for flag -log-flush-frequency: parse error',
@@ -191,17 +196,17 @@ SHARED_PATH = (
         ),
         (
             ["--probe-interval=0"],
-            '--probe-interval="0" is too short: give at least 100ms, or leave it out for 1s',
+            '--probe-interval="0" is too short: give at least 100ms, or leave it out for auto',
         ),
         (
             ["--probe-interval", "-1h"],
-            '--probe-interval="-1h" is too short: give at least 100ms, or leave it out for 1s',
+            '--probe-interval="-1h" is too short: give at least 100ms, or leave it out for auto',
         ),
         (
             ["--probe-interval=99.999999ms"],
             (
                 '--probe-interval="99.999999ms" is too short: give at least 100ms, '
-                "or leave it out for 1s"
+                "or leave it out for auto"
             ),
         ),
         (
@@ -334,7 +339,8 @@ def test_any_command_line_ends_in_a_config_or_in_one_of_three_errors(argv: list[
     match outcome(argv):
         case Config() as config:
             assert 0 < len(config.socket_path.encode()) <= 107
-            assert min(config.probe_timeout, config.probe_interval) >= 0.1
+            assert config.probe_timeout >= 0.1
+            assert config.probe_interval is None or config.probe_interval >= 0.1
             assert config.verbosity >= 0
             assert config.metrics_address is None or config.metrics_path.startswith("/")
             assert len(set(config.warnings)) == len(config.warnings)

@@ -1,9 +1,10 @@
 import pytest
 
-from livenessprobe.health import HEALTHY, NOTHING_KNOWN, Verdict
+from livenessprobe.health import NOTHING_KNOWN, Verdict
 from livenessprobe.web import endpoints, response
 
 OK = response.text(200, "ok")
+HEALTHY = Verdict(healthy=True, reason="ok", age=0.2)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,17 @@ OK = response.text(200, "ok")
 def test_healthz_says_ok_or_why_not(verdict: Verdict, status: int, body: bytes) -> None:
     answer = endpoints.healthz(lambda: verdict)()
     assert (answer.status, answer.body) == (status, body)
+
+
+@pytest.mark.parametrize("age", [0.0, 0.999, 1.0, 59.9])
+def test_healthz_tells_how_many_whole_seconds_old_its_answer_is(age: float) -> None:
+    answer = endpoints.healthz(lambda: Verdict(healthy=True, reason="ok", age=age))()
+    assert answer.headers == (*OK.headers, (b"age", str(int(age)).encode()))
+
+
+def test_healthz_tells_no_age_if_there_is_nothing_to_be_old() -> None:
+    answer = endpoints.healthz(lambda: NOTHING_KNOWN)()
+    assert b"age" not in dict(answer.headers)
 
 
 def test_healthz_judges_anew_each_time() -> None:
