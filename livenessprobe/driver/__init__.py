@@ -5,6 +5,8 @@ connection        grpclib's channel over one fresh connection, bounded and surel
 dial              from a socket path to a connected socket, or to the reason why not
 codec             protobuf messages, strictly
 asyncio_thread    what grpclib runs on, away from trio's loop
+tripwire          the connection of the last answered Probe, held idle to see its end
+socket_file       whether the driver has made its socket anew
 """
 
 from livenessprobe.driver.client import Driver

@@ -1,7 +1,8 @@
 """The calls to the driver, each on a connection of its own.
 
 A held connection outlives an unlinked socket and would report a driver healthy that nobody can
-reach any more. A fresh one costs the driver little and proves that it accepts.
+reach any more. A fresh one costs the driver little and proves that it accepts. That of the last
+answered Probe stays open beside, until the next Probe begins, as a tripwire.
 
 Whatever goes wrong leaves here as one of `errors`. The lists of exceptions are closed on purpose:
 what is in none of them is a bug of this program, not a fault of the driver, and passes through.
@@ -21,10 +22,14 @@ from generated.csi.v1 import GetPluginInfoRequest, IdentityStub, ProbeRequest
 from livenessprobe.driver import asyncio_thread
 from livenessprobe.driver.codec import MalformedReplyError
 from livenessprobe.driver.connection import FreshChannel
+from livenessprobe.driver.socket_file import SocketFile
+from livenessprobe.driver.tripwire import Tripwire
 from livenessprobe.errors import DeadlineExceededError, DriverUnreachableError, RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from livenessprobe.driver.tripwire import IdleConnection
 
 T = TypeVar("T")
 
@@ -45,7 +50,7 @@ _MALFORMED = (AssertionError, LookupError, NotImplementedError, ValueError, stru
 
 
 class Driver:
-    """The CSI driver that listens on the UNIX socket at `socket_path`.
+    """The CSI driver that listens on the UNIX socket at `socket_path`; to be closed in the end.
 
     The timeout of a call, in seconds, is what the driver is told; what ends a call that
     outlasts it is the caller's cancel scope.
@@ -53,23 +58,34 @@ class Driver:
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
+        self._socket_file = SocketFile(socket_path)
+        self._tripwire = Tripwire()
 
     def __repr__(self) -> str:
         return f"<Driver {self._socket_path!r}>"
 
     async def probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - sent as grpc-timeout
-        """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`."""
+        """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`.
 
-        async def call(identity: _Identity) -> bool:
-            reply = await identity.probe(ProbeRequest(), timeout=_told(timeout))
-            return reply.ready is not False  # CSI: absent means ready
+        One at a time. An answered Probe leaves its connection open, until the next or `close`.
+        """
 
-        return await self._call(call)
+        async def call(channel: FreshChannel) -> tuple[bool, IdleConnection | None]:
+            self._socket_file.note()  # here in the thread, where it may take its time
+            reply = await _Identity(channel).probe(ProbeRequest(), timeout=_told(timeout))
+            return reply.ready is not False, await channel.hold()  # CSI: absent means ready
+
+        self._tripwire.release()  # first, so that the driver never has two of them
+        ready, idle = await self._call(call)
+        if idle is not None:
+            self._tripwire.hold(idle)
+        return ready
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`."""
 
-        async def call(identity: _Identity) -> str:
+        async def call(channel: FreshChannel) -> str:
+            identity = _Identity(channel)
             reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=_told(timeout))
             if not 0 < len(reply.name) <= MAX_NAME:
                 raise MalformedReplyError(f"the driver's name has {len(reply.name)} characters")
@@ -77,7 +93,26 @@ class Driver:
 
         return await self._call(call)
 
-    async def _call(self, call: Callable[[_Identity], Awaitable[T]]) -> T:
+    async def wait_hung_up(self) -> None:
+        """Wait until the driver ends the connection that the last answered Probe left open.
+
+        Told once per connection; Probes may come and go meanwhile. For one task at a time, which
+        should always wait here: it is also what answers the driver on that connection.
+        """
+        await self._tripwire.wait_hung_up()
+
+    def socket_changed(self) -> bool:
+        """Return whether another socket file is there now than when the last Probe began.
+
+        It looks at the file system at once, so it is for when the driver is in doubt.
+        """
+        return self._socket_file.changed()
+
+    def close(self) -> None:
+        """Close the connection that the last Probe left open, if any. Inside trio, at the end."""
+        self._tripwire.release()
+
+    async def _call(self, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
         try:
             return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
         except OSError as error:  # no thread or no descriptor was left for the event loop
@@ -90,10 +125,10 @@ def _told(timeout: float) -> float:
     return timeout if timeout <= 10 else timeout + 1  # noqa: PLR2004 - see above
 
 
-async def _connect_and_call(path: str, call: Callable[[_Identity], Awaitable[T]]) -> T:
+async def _connect_and_call(path: str, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
     channel = FreshChannel(path)
     try:
-        return await call(_Identity(channel))
+        return await call(channel)
     except GRPCError as error:
         raise RPCError(GO_STATUS[error.status], error.message or "") from error
     except TimeoutError as error:  # an OSError, so it has to come before those

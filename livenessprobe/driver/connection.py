@@ -3,12 +3,13 @@
 grpclib lets a peer send without end, fails a call for HTTP/2 frames that are to be ignored, lets
 most of h2's and hpack's errors escape into asyncio's log, and closes in the background. Here a
 connection takes `MAX_REPLY_BYTES` at most, ends with a reason that the call can report, and is
-gone when `FreshChannel.aclose` returns.
+gone when `FreshChannel.aclose` returns, unless `FreshChannel.hold` took it out of asyncio's hands.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 from grpclib.client import Channel
@@ -25,6 +26,7 @@ from h2.events import (
 
 from livenessprobe.driver.codec import StrictCodec
 from livenessprobe.driver.dial import dial
+from livenessprobe.driver.tripwire import IdleConnection
 from livenessprobe.errors import RPCError
 
 if TYPE_CHECKING:
@@ -38,10 +40,12 @@ _SETTINGS = b"\x04"
 
 _HARMLESS = (AlternativeServiceAvailable, InformationalResponseReceived, UnknownFrameReceived)
 
+_PROTOCOL_ERROR = "Protocol error"
+
 # A person's words for some of grpclib's.
 _WORDS = {
     "Connection lost": "the driver closed the connection before it answered",
-    "Protocol error": "the driver breaks the HTTP/2 protocol",
+    _PROTOCOL_ERROR: "the driver breaks the HTTP/2 protocol",
 }
 
 
@@ -74,6 +78,18 @@ class FreshChannel(Channel):
         grpc_status, words = fault or ("Unavailable", _WORDS.get(str(error), str(error)))
         return RPCError(grpc_status, f"{self._socket_path}: {words}")
 
+    async def hold(self) -> IdleConnection | None:
+        """Return the connection, for other hands; None if it is no good. Closes the channel."""
+        idle = None if self._connection is None else self._connection.detach()
+        if idle is None:
+            return None
+        try:
+            await self.aclose()
+        except asyncio.CancelledError:
+            idle.sock.close()
+            raise
+        return idle
+
     async def aclose(self) -> None:
         """Close the connection and wait until its descriptor is gone."""
         self.close()
@@ -92,7 +108,7 @@ class _Connection(H2Protocol):
         super().connection_made(transport)
         self._transport: asyncio.Transport = transport
         self._lost = asyncio.Event()
-        self.processor = _Processor(self.handler, self.connection)
+        self.processor = self._processor = _Processor(self.handler, self.connection)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -116,6 +132,20 @@ class _Connection(H2Protocol):
         self.fault = grpc_status, fault
         self.processor.close(fault)
 
+    def detach(self) -> IdleConnection | None:
+        """Return the idle connection as one that outlives its transport; None if it is no good."""
+        reason = self._processor.reason
+        if self.fault or reason == _PROTOCOL_ERROR or self._transport.get_write_buffer_size():
+            return None
+        connection: Any = self.connection
+        http2 = connection._connection  # noqa: SLF001 - grpclib has no other way to it
+        try:
+            sock = _hung_up() if reason else self._transport.get_extra_info("socket").dup()
+        except OSError:  # no descriptor is left; the Probe was answered all the same
+            return None
+        vars(connection).pop("_transport", None)  # closed, to grpclib: its close() breaks `http2`
+        return IdleConnection(sock=sock, http2=http2)
+
     async def aclose(self) -> None:
         self._transport.abort()
         await self._lost.wait()
@@ -124,7 +154,8 @@ class _Connection(H2Protocol):
 class _Processor(EventsProcessor):
     """grpclib's handling of events, corrected where it loses a valid reply, a status, a reason."""
 
-    _reason = ""
+    reason = ""
+    """Why the connection came to its end, if it has."""
 
     def __init__(self, handler: AbstractHandler, connection: Connection) -> None:
         super().__init__(handler, connection)
@@ -132,10 +163,10 @@ class _Processor(EventsProcessor):
         processors.update(dict.fromkeys(_HARMLESS, _ignore))
 
     def close(self, reason: str = "Connection closed") -> None:
+        self.reason = self.reason or reason  # the first is the cause of the others
         if any(stream.trailers is not None for stream in self.streams.values()):
             return  # the reply is complete, and about to be read
-        self._reason = self._reason or reason  # the first is the cause of the others
-        super().close(self._reason)
+        super().close(self.reason)
 
     def process_response_received(self, event: ResponseReceived) -> None:
         event.headers = _text(event.headers)
@@ -148,6 +179,13 @@ class _Processor(EventsProcessor):
     def process_data_received(self, event: DataReceived) -> None:
         if event.flow_controlled_length:  # grpclib takes an empty frame for the end of the reply
             super().process_data_received(event)
+
+
+def _hung_up() -> socket.socket:
+    """Return a socket whose peer is gone: what came to an end already has no other left."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours
 
 
 def _text(headers: Iterable[Any]) -> list[Any]:

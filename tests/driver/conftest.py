@@ -1,7 +1,17 @@
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+
+from livenessprobe.driver import Driver
+
+
+@pytest.fixture
+async def driver(csi_socket: Path) -> AsyncIterator[Driver]:
+    with closing(Driver(str(csi_socket))) as driver:
+        yield driver
 
 
 @pytest.fixture(autouse=True)

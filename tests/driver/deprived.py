@@ -1,6 +1,6 @@
 """Probe from a process that lacks something: `python deprived.py LACKING SOCKET`.
 
-Each Probe has its line on stdout: how it failed.
+Each Probe has its line on stdout: "answered", or how it failed.
 """
 
 import gc
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from livenessprobe.errors import DriverError
 
 NOBODY = 65534
 
-# An asyncio loop holds as many; the connection is the next one.
+# An asyncio loop holds as many.
 DESCRIPTORS_OF_A_LOOP = 3
 
 # No address space has room for a stack of this size.
@@ -34,7 +34,7 @@ def run(lacking: str, socket: Path) -> subprocess.CompletedProcess[str]:
 
 
 async def without_descriptors(probe: Callable[[], Awaitable[None]]) -> None:
-    for spare in range(DESCRIPTORS_OF_A_LOOP + 1):
+    for spare in range(DESCRIPTORS_OF_A_LOOP + 2):  # the connection is the next one
         with hoarding_descriptors(spare):
             await probe()
 
@@ -78,10 +78,13 @@ WAYS = {
 
 
 async def probe(socket: str) -> None:
-    try:
-        await Driver(socket).probe(10)
-    except DriverError as error:
-        print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
+    with closing(Driver(socket)) as driver:
+        try:
+            await driver.probe(10)
+        except DriverError as error:
+            print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
+        else:
+            print("answered")  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ one byte.
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +75,10 @@ def answer(*chunks: bytes, hang_up: bool = False) -> Script:
     async def script(stream: trio.SocketStream) -> None:
         request = b""
         while END_OF_REQUEST not in request:
-            request += await stream.receive_some()
+            received = await stream.receive_some()
+            if not received:
+                return  # a Probe that was cut off
+            request += received
         for chunk in chunks:
             await stream.send_all(chunk)
         if not hang_up:
@@ -113,10 +116,10 @@ async def _play(script: Script, stream: trio.SocketStream) -> None:
 
 
 async def probe(path: Path, script: Script, *, seconds: float = PATIENCE) -> bool:
-    """Probe a driver that plays `script`, with a deadline; nothing of the Probe may stay behind."""
-    driver = Driver(str(path))
+    """Probe a driver that plays `script`, with a deadline; nothing of it may stay behind."""
     async with listening(path, script), leaving_nothing():
-        result = await outcome.acapture(call_within, seconds, driver.probe)
+        with closing(Driver(str(path))) as driver:
+            result = await outcome.acapture(call_within, seconds, driver.probe)
     return result.unwrap()  # out here, where no nursery puts it into a group
 
 

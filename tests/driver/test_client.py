@@ -45,10 +45,10 @@ OK = ("grpc-status", "0")
     ("behaviour", "ready"), [(READY_ABSENT, True), (READY, True), (NOT_READY, False)]
 )
 async def test_probe_says_whether_the_driver_is_ready(
-    csi_driver: CsiDriver, csi_socket: Path, behaviour: Behaviour, *, ready: bool
+    csi_driver: CsiDriver, driver: Driver, behaviour: Behaviour, *, ready: bool
 ) -> None:
     csi_driver.probe = behaviour
-    assert await Driver(str(csi_socket)).probe(peer.PATIENCE) is ready
+    assert await driver.probe(peer.PATIENCE) is ready
     assert csi_driver.counts.probes == 1
 
 
@@ -128,10 +128,10 @@ def test_every_status_has_gos_spelling() -> None:
 
 @pytest.mark.parametrize("seconds", [3, 10, 10.9, 11, 60])
 async def test_the_driver_is_told_the_deadline(
-    csi_driver: CsiDriver, csi_socket: Path, seconds: float
+    csi_driver: CsiDriver, driver: Driver, seconds: float
 ) -> None:
     # Not less than it has but for the time that the call took to arrive; at most a second more.
-    await Driver(str(csi_socket)).probe(seconds)
+    await driver.probe(seconds)
     assert seconds - 0.5 < csi_driver.counts.last_timeout <= seconds + 1
 
 
@@ -171,7 +171,7 @@ async def test_a_cancelled_call_is_cancelled_at_the_driver_too(
         await until(lambda: csi_driver.counts.in_flight == 0)
 
 
-async def test_each_call_has_a_connection_of_its_own_and_closes_it(csi_socket: Path) -> None:
+async def test_each_call_has_a_connection_of_its_own(csi_socket: Path, driver: Driver) -> None:
     opened = closed = 0
 
     async def script(stream: trio.SocketStream) -> None:
@@ -180,15 +180,15 @@ async def test_each_call_has_a_connection_of_its_own_and_closes_it(csi_socket: P
         await answer(peer.VALID)(stream)
         closed += 1
 
-    driver = Driver(str(csi_socket))
     async with listening(csi_socket, script):
         for _ in range(3):
             assert await driver.probe(peer.PATIENCE)
+        await until(lambda: (opened, closed) == (3, 2))  # that of the last Probe is held
+        driver.close()
         await until(lambda: (opened, closed) == (3, 3))
 
 
-async def test_a_driver_that_came_back_is_found(csi_socket: Path) -> None:
-    driver = Driver(str(csi_socket))
+async def test_a_driver_that_came_back_is_found(csi_socket: Path, driver: Driver) -> None:
     for _ in range(2):
         with CsiDriver(csi_socket):
             assert await driver.probe(peer.PATIENCE)
@@ -379,19 +379,20 @@ async def test_a_reply_that_stops_halfway_runs_into_the_deadline(
         await peer.probe(csi_socket, answer(chunk), seconds=0.3)
 
 
+TOO_MANY = "DriverUnreachableError: {socket}: Too many open files"
+
+
 @pytest.mark.parametrize(
-    ("lacking", "reasons"),
+    ("lacking", "probes", "answered"),
     [
-        ("descriptors", ["Too many open files"] * 4),
-        ("threads", ["can't start new thread"]),
+        ("descriptors", [TOO_MANY] * 4 + ["answered"], 1),  # the last one has none to hold with
+        ("threads", ["DriverUnreachableError: {socket}: can't start new thread"], 0),
     ],
 )
 def test_a_machine_that_has_nothing_left(
-    csi_driver: CsiDriver, csi_socket: Path, lacking: str, reasons: list[str]
+    csi_driver: CsiDriver, csi_socket: Path, lacking: str, probes: list[str], answered: int
 ) -> None:
     done = deprived.run(lacking, csi_socket)
-    assert done.stdout.splitlines() == [
-        f"DriverUnreachableError: {csi_socket}: {reason}" for reason in reasons
-    ]
+    assert done.stdout.splitlines() == [line.format(socket=csi_socket) for line in probes]
     assert "never awaited" not in done.stderr
-    assert csi_driver.counts.probes == 0
+    assert csi_driver.counts.probes == answered

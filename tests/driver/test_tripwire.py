@@ -1,0 +1,539 @@
+"""The connection that an answered Probe leaves open, and drivers that end it, well or badly."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
+from generated.csi.v1 import ProbeRequest
+from livenessprobe.driver import Driver, asyncio_thread
+from livenessprobe.driver.client import _Identity
+from livenessprobe.driver.connection import FreshChannel
+from livenessprobe.driver.tripwire import MAX_IDLE_BYTES, HeldConnection, IdleConnection
+from livenessprobe.errors import RPCError
+from tests import csi_driver as csi_driver_module
+from tests.csi_driver import NOT_READY, CsiDriver, error
+from tests.driver import peer
+from tests.driver.peer import (
+    ACK,
+    OK_200,
+    PATIENCE,
+    PREFACE,
+    READY,
+    STATUS_0,
+    VALID,
+    Script,
+    answer,
+    data,
+    descriptors,
+    frame,
+    headers,
+    leaving_nothing,
+    listening,
+    uint,
+    until,
+    until_closed,
+)
+
+PING = frame(peer.PING, b"are you?", stream=0)
+PONG = frame(peer.PING, b"are you?", flags=ACK, stream=0)
+SETTINGS = frame(peer.SETTINGS, stream=0)
+SETTINGS_ACK = frame(peer.SETTINGS, flags=ACK, stream=0)
+GOAWAY = frame(peer.GOAWAY, uint(4, 1, 0) + b"stopping", stream=0)
+
+
+class Driven:
+    """A driver that is probed and listened to, and how often it was heard to hang up."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.hang_ups = 0
+
+    async def listen(self) -> None:
+        while True:
+            await self.driver.wait_hung_up()
+            self.hang_ups += 1
+
+    async def probe(self) -> bool:
+        return await self.driver.probe(PATIENCE)
+
+    async def hears(self, times: int) -> None:
+        """Wait for so many hang-ups; there is no other on the way."""
+        await until(lambda: self.hang_ups >= times)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert self.hang_ups == times
+
+
+@asynccontextmanager
+async def driven(driver: Driver) -> AsyncIterator[Driven]:
+    async with trio.open_nursery() as nursery:
+        it = Driven(driver)
+        nursery.start_soon(it.listen)
+        yield it
+        nursery.cancel_scope.cancel()
+
+
+class Idler:
+    """Answers a Probe; goes on with `script` once it is told to `go`."""
+
+    def __init__(self, script: Script) -> None:
+        self.go = trio.Event()
+        self.done = trio.Event()
+        self._script = script
+
+    async def play(self, stream: trio.SocketStream) -> None:
+        await answer(VALID, hang_up=True)(stream)
+        await self.go.wait()
+        try:
+            await self._script(stream)
+        finally:
+            self.done.set()
+
+
+def say(*chunks: bytes) -> Script:
+    async def script(stream: trio.SocketStream) -> None:
+        for chunk in chunks:
+            await stream.send_all(chunk)
+        await until_closed(stream)
+
+    return script
+
+
+async def hang_up(stream: trio.SocketStream) -> None:
+    pass
+
+
+async def ping_and_hang_up(stream: trio.SocketStream) -> None:
+    await stream.send_all(PING)
+
+
+async def half_close(stream: trio.SocketStream) -> None:
+    await stream.send_eof()
+    await until_closed(stream)
+
+
+ENDS = {
+    "hangs up": hang_up,
+    "pings and hangs up": ping_and_hang_up,
+    "closes its half": half_close,
+    "says goodbye": say(GOAWAY),
+    "says goodbye in an error's name": say(frame(peer.GOAWAY, uint(4, 1, 11), stream=0)),
+    "says goodbye and pings, as gRPC servers do": say(GOAWAY + PING),
+    "pings and says goodbye": say(PING + GOAWAY),
+    "says goodbye byte by byte": say(*(bytes([byte]) for byte in GOAWAY)),
+    "says goodbye and no more sense": say(GOAWAY + b"?" * 100),
+}
+
+
+@pytest.mark.parametrize("script", ENDS.values(), ids=ENDS)
+async def test_a_driver_that_ends_the_connection_is_told_once(
+    csi_socket: Path, driver: Driver, script: Script
+) -> None:
+    idler = Idler(script)
+    async with leaving_nothing(), listening(csi_socket, idler.play), driven(driver) as it:
+        assert await it.probe()
+        await it.hears(0)
+        idler.go.set()
+        await it.hears(1)
+        with trio.fail_after(PATIENCE):
+            await idler.done.wait()
+
+
+END_AT_ONCE = {
+    "hangs up": answer(VALID, hang_up=True),
+    "says goodbye with the reply": answer(VALID + GOAWAY),
+    "says goodbye with the reply and hangs up": answer(VALID + GOAWAY, hang_up=True),
+    "says goodbye behind the reply": answer(VALID, GOAWAY),
+}
+
+
+@pytest.mark.parametrize("script", END_AT_ONCE.values(), ids=END_AT_ONCE)
+async def test_so_is_one_that_ends_it_right_after_its_reply(
+    csi_socket: Path, driver: Driver, script: Script
+) -> None:
+    async with leaving_nothing(), listening(csi_socket, script), driven(driver) as it:
+        for times in 1, 2, 3:
+            assert await it.probe()
+            await it.hears(times)
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+async def test_an_end_before_anybody_waits_is_not_lost(
+    csi_socket: Path, driver: Driver, probes: int
+) -> None:
+    idler = Idler(hang_up)
+    async with listening(csi_socket, idler.play):
+        for _ in range(probes):
+            await driver.probe(PATIENCE)
+        idler.go.set()
+        await idler.done.wait()
+        async with driven(driver) as it:
+            await it.hears(1)
+
+
+def flood(piece: bytes) -> Script:
+    async def script(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(piece)
+
+    return script
+
+
+MISBEHAVIOUR = {
+    "a second reply": say(OK_200 + READY + STATUS_0),
+    "DATA for nobody": say(data(b"?", stream=3)),
+    "half a PING": say(frame(peer.PING, bytes(4), stream=0)),
+    "a sentence without an end": say(b"\0\0\x10" + bytes(MAX_IDLE_BYTES)),
+    "endless DATA": flood(data(bytes(1000))),
+    "endless PINGs": flood(PING),
+    "endless SETTINGS": flood(SETTINGS * 100),
+    "endless unknown frames": flood(frame(0x42) * 100),
+    "endless HTTP/1.1": flood(b"HTTP/1.1 408 Request Timeout\r\n\r\n"),
+    "endless zeros": flood(bytes(10_000)),
+}
+
+
+@pytest.mark.parametrize("script", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
+async def test_a_driver_that_misbehaves_is_left_and_not_told(
+    csi_socket: Path, driver: Driver, script: Script
+) -> None:
+    idler = Idler(script)
+    async with leaving_nothing(), listening(csi_socket, idler.play), driven(driver) as it:
+        assert await it.probe()
+        idler.go.set()
+        with trio.fail_after(PATIENCE):
+            await idler.done.wait()
+        await it.hears(0)
+
+
+CALLS = [
+    (PING, PONG),
+    (PING * 3, PONG * 3),
+    (SETTINGS, SETTINGS_ACK),
+    (frame(0x42, b"?") + frame(peer.WINDOW_UPDATE, uint(4, 1), stream=0) + PING, PONG),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), CALLS)
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_the_driver_is_answered(
+    csi_socket: Path, driver: Driver, said: bytes, expected: bytes, size: int
+) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        for start in range(0, len(said), size):
+            await stream.send_all(said[start : start + size])
+        heard = b""
+        while not heard.endswith(expected):  # what belongs to the reply may come first
+            heard += await stream.receive_some()
+
+    idler = Idler(script)
+    async with listening(csi_socket, idler.play), driven(driver) as it:
+        assert await it.probe()
+        idler.go.set()
+        with trio.fail_after(PATIENCE):
+            await idler.done.wait()
+        await it.hears(1)  # the script's end
+
+
+async def test_a_frame_that_begins_with_the_reply_is_answered(
+    csi_socket: Path, driver: Driver
+) -> None:
+    begun = trio.Event()
+
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(VALID + PING[:5], hang_up=True)(stream)
+        await begun.wait()
+        await stream.send_all(PING[5:])
+        heard = b""
+        while not heard.endswith(PONG):
+            heard += await stream.receive_some()
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        begun.set()
+        await it.hears(1)
+
+
+class Census:
+    """Answers every Probe, and notes how many earlier connections were open at its beginning."""
+
+    def __init__(self) -> None:
+        self.open_before: list[int] = []
+        self._streams: list[trio.SocketStream] = []
+
+    async def play(self, stream: trio.SocketStream) -> None:
+        self.open_before.append(sum(map(self._is_open, self._streams)))
+        self._streams.append(stream)
+        await answer(VALID, hang_up=True)(stream)
+        await trio.sleep_forever()
+
+    @staticmethod
+    def _is_open(stream: trio.SocketStream) -> bool:
+        # Whatever is unread goes first.
+        with socket.socket(fileno=stream.socket.dup().detach()) as sock:
+            try:
+                while sock.recv(1000):
+                    pass
+            except BlockingIOError:
+                return True
+            except ConnectionResetError:
+                pass
+            return False
+
+
+async def test_a_probe_closes_the_held_connection_before_it_dials(
+    csi_socket: Path, driver: Driver
+) -> None:
+    census = Census()
+    async with listening(csi_socket, census.play), driven(driver) as it:
+        for _ in range(4):
+            assert await it.probe()
+        await it.hears(0)
+    assert census.open_before == [0, 0, 0, 0]
+
+
+async def test_asking_for_the_name_leaves_it_alone(csi_socket: Path, driver: Driver) -> None:
+    census = Census()
+    async with listening(csi_socket, census.play), driven(driver) as it:
+        assert await it.probe()
+        for _ in range(2):
+            await driver.get_name(PATIENCE)
+        await it.hears(0)
+    assert census.open_before == [0, 1, 1]
+
+
+async def test_only_an_answered_probe_leaves_a_connection(
+    csi_driver: CsiDriver, csi_socket: Path
+) -> None:
+    driver = Driver(str(csi_socket))
+    with closing(driver):
+        await driver.probe(PATIENCE)
+    before = ours(csi_socket)
+    assert before == 0
+    with closing(driver):
+        for behaviour, held in (
+            (NOT_READY, 1),
+            (error(9, "not healthy"), 0),
+            (csi_driver_module.READY, 1),
+            (csi_driver_module.READY, 1),
+        ):
+            csi_driver.probe = behaviour
+            with suppress(RPCError):
+                await driver.probe(PATIENCE)
+            assert ours(csi_socket) == held
+            await driver.get_name(PATIENCE)
+            assert ours(csi_socket) == held
+    assert ours(csi_socket) == 0
+
+
+def ours(path: Path) -> int:
+    """Count this process's connections to `path`."""
+    count = 0
+    for descriptor in descriptors():
+        with suppress(OSError), socket.socket(fileno=descriptor) as sock:
+            try:
+                count += sock.getpeername() == str(path)
+            except OSError:
+                pass
+            finally:
+                sock.detach()
+    return count
+
+
+async def test_waiting_goes_on_while_connections_come_and_go(
+    csi_socket: Path, driver: Driver
+) -> None:
+    async with leaving_nothing(), driven(driver) as it:
+        for times in 1, 2:
+            with CsiDriver(csi_socket):
+                for _ in range(3):
+                    assert await it.probe()
+                await it.hears(times - 1)
+            await it.hears(times)
+
+
+async def test_close_may_come_at_any_time_and_twice(
+    csi_driver: CsiDriver, csi_socket: Path, driver: Driver
+) -> None:
+    async with driven(driver) as it:
+        driver.close()
+        await it.probe()
+        driver.close()
+        driver.close()
+        await it.hears(0)
+        await it.probe()
+    assert ours(csi_socket) == 1  # the wait for it was cancelled, and it is there for `close`
+    driver.close()
+    assert ours(csi_socket) == 0
+
+
+async def test_closed_just_as_the_driver_hangs_up(csi_socket: Path, driver: Driver) -> None:
+    idler = Idler(say(PING))
+    async with leaving_nothing(), listening(csi_socket, idler.play), driven(driver) as it:
+        for _ in range(20):
+            await it.probe()
+            idler.go.set()
+            await trio.testing.wait_all_tasks_blocked()
+            driver.close()
+        await it.hears(0)
+
+
+async def test_a_cancel_at_any_moment_leaves_nothing(csi_socket: Path, driver: Driver) -> None:
+    async with listening(csi_socket, answer(VALID)), leaving_nothing():
+        started_at = trio.current_time()
+        await driver.probe(PATIENCE)
+        whole = trio.current_time() - started_at
+        for step in range(200):
+            with trio.move_on_after(whole * step / 100):
+                await driver.probe(PATIENCE)
+        driver.close()
+
+
+@pytest.fixture
+def process(csi_socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, csi_driver_module.__file__, str(csi_socket)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:  # noqa: S603 - ours
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listening\n"
+        yield process
+        process.kill()
+
+
+async def test_a_killed_process_is_noticed(
+    process: subprocess.Popen[bytes], driver: Driver
+) -> None:
+    async with driven(driver) as it:
+        assert await it.probe()
+        await it.hears(0)
+        process.kill()
+        await it.hears(1)
+
+
+async def test_a_tidy_stop_is_not_held_up(csi_driver: CsiDriver, driver: Driver) -> None:
+    async with driven(driver) as it:
+        assert await it.probe()
+        stopped = csi_driver._server.stop(grace=3 * PATIENCE)  # noqa: SLF001 - tidier than its own
+        await it.hears(1)
+        assert await trio.to_thread.run_sync(stopped.wait, PATIENCE)
+
+
+async def test_a_driver_that_does_not_read_is_not_held(csi_socket: Path, driver: Driver) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(PREFACE, PING * 50_000, OK_200, READY, STATUS_0, hang_up=True)(stream)
+        await trio.sleep_forever()
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        assert ours(csi_socket) == 0
+        await it.hears(0)
+
+
+def held(sock: socket.socket) -> HeldConnection:
+    http2 = H2Connection(H2Configuration(client_side=True))
+    http2.initiate_connection()
+    return HeldConnection(IdleConnection(sock=sock, http2=http2))
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)  # noqa: FBT003 - the socket's own way
+        yield ours, theirs
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+async def test_a_reset(pair: Pair) -> None:
+    ours, theirs = pair
+    ours.send(b"never read")
+    theirs.close()
+    assert await held(ours).wait_hung_up() is True
+
+
+async def test_a_ping_from_a_driver_that_has_gone_since(pair: Pair) -> None:
+    ours, theirs = pair
+    theirs.send(PREFACE + PING)
+    theirs.close()
+    assert await held(ours).wait_hung_up() is True
+
+
+async def test_an_answer_that_would_have_to_wait(pair: Pair) -> None:
+    ours, theirs = pair
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(1000))
+    theirs.send(PREFACE + PING)
+    assert await held(ours).wait_hung_up() is False
+
+
+async def until_ended(channel: FreshChannel) -> None:
+    connection: Any = channel._connection  # noqa: SLF001 - nothing else tells
+    while not connection.processor.reason:  # noqa: ASYNC110 - likewise
+        await asyncio.sleep(0.001)
+
+
+LATE: dict[str, tuple[Script, bool]] = {
+    "hangs up": (hang_up, True),
+    "says goodbye": (say(GOAWAY), True),
+    "a second status": (say(STATUS_0), False),
+    "a request": (say(headers((":method", "GET"), stream=2)), False),
+}
+
+
+@pytest.mark.parametrize(("script", "ended"), LATE.values(), ids=LATE)
+async def test_what_has_come_before_it_is_held(
+    csi_socket: Path, script: Script, *, ended: bool
+) -> None:
+    """The rest of this kind races with the reply; here asyncio has seen it for sure."""
+
+    idler = Idler(script)
+    token = trio.lowlevel.current_trio_token()
+
+    async def probe_late() -> IdleConnection | None:
+        channel = FreshChannel(str(csi_socket))
+        try:
+            await _Identity(channel).probe(ProbeRequest(), timeout=PATIENCE)
+            token.run_sync_soon(idler.go.set)
+            await until_ended(channel)
+            return await channel.hold()
+        finally:
+            await channel.aclose()
+
+    async with leaving_nothing(), listening(csi_socket, idler.play):
+        idle = await asyncio_thread.run(probe_late)
+        assert (idle is not None) is ended
+        if idle is not None:
+            connection = HeldConnection(idle)
+            assert await connection.wait_hung_up() is True
+            connection.close()
+
+
+async def test_a_cancel_while_it_is_taken_over_leaves_nothing(csi_socket: Path) -> None:
+    async def cancel_hold() -> None:
+        channel = FreshChannel(str(csi_socket))
+        try:
+            await _Identity(channel).probe(ProbeRequest(), timeout=PATIENCE)
+            hold = asyncio.create_task(channel.hold())
+            await asyncio.sleep(0)  # now it has the connection, and waits for the transport's end
+            hold.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await hold
+        finally:
+            await channel.aclose()
+
+    async with listening(csi_socket, answer(VALID)), leaving_nothing():
+        await asyncio_thread.run(cancel_hold)
