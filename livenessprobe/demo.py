@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ENDPOINT = "127.0.0.1:9808"
 
+# Nobody asks regularly here, so there would be nobody to follow.
+INTERVAL = "--probe-interval=1s"
+
 MOODS = ("ready", "starting", "failing", "hanging", "gone")
 
 WELCOME = f"""\
@@ -93,7 +96,7 @@ async def run(flags: Sequence[str]) -> int:
         await driver.set_mood("ready")
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "livenessprobe"),
-            *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", *flags),
+            *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", INTERVAL, *flags),
         )
         loop.add_signal_handler(signal.SIGTERM, program.terminate)
         # A terminal sends Ctrl-C to both; the demo ends when the program has.

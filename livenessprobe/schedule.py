@@ -122,8 +122,9 @@ class Schedule:
         """Note one request and what it was told."""
         came_as_expected = self.callers.asked(now)
         if not healthy or (self._interval is None and not came_as_expected):
-            self._call_for(now)
-        self._plan(now)
+            self._call_for_newer(now)
+        elif came_as_expected:
+            self._plan(now)
 
     def hung_up(self, now: float) -> None:
         """Note that the driver ended the connection of the last Probe."""
@@ -136,9 +137,10 @@ class Schedule:
         self._hung_up, self._at_once = False, True
         self._plan(now)
 
-    def _call_for(self, now: float) -> None:
+    def _call_for_newer(self, now: float) -> None:
         if self._called_for_at is None and not self._in_flight:
             self._called_for_at = now
+            self._plan(now)
 
     def _plan(self, now: float) -> None:
         if not self._in_flight and self.due > now:

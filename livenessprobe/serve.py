@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from livenessprobe.listen import join_host_port, open_listeners
 from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.prober import Prober
 from livenessprobe.statelog import StateLog
+from livenessprobe.watch import Watch
 from livenessprobe.web import endpoints, server
 
 if TYPE_CHECKING:
@@ -40,24 +42,28 @@ async def serve(config: Config) -> None:
 
     Raises, in a group, `listen.ListenError` if an address cannot be listened on.
     """
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        closing(Driver(config.socket_path)) as driver,
+    ):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_run, config)
+            nursery.start_soon(_run, config, driver)
             async for signum in signals:
                 log.info("Shutting down", signal=signal.Signals(signum).name)
                 nursery.cancel_scope.cancel()
 
 
-async def _run(config: Config) -> None:
-    driver = Driver(config.socket_path)
+async def _run(config: Config, driver: Driver) -> None:
     identity = Identity()
     metrics = Metrics(lambda: identity.driver_name)
     statelog = StateLog(lambda: identity.driver_name)
+    watch = Watch()
 
     def publish(result: ProbeResult) -> None:
         metrics.observe_call(PROBE, result.grpc_status, result.latency)
         identity.observe(result)
         statelog.observe(result)
+        watch.observe(result)
 
     prober = Prober(
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
@@ -72,6 +78,15 @@ async def _run(config: Config) -> None:
     async with trio.open_nursery() as nursery:
         await _serve_http(nursery, routes)
         nursery.start_soon(prober.run)
+        nursery.start_soon(
+            partial(
+                watch.run,
+                driver.wait_hung_up,
+                driver.socket_changed,
+                hung_up=prober.hung_up,
+                recreated=prober.recreated,
+            )
+        )
         nursery.start_soon(
             partial(
                 identity.run,

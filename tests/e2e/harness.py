@@ -237,6 +237,10 @@ class Sidecar:
         """What /metrics of the first listener says."""
         return list(text_string_to_metric_families(self.ask("/metrics").body))
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self, *numbers: signal.Signals, apart: float = 0.0) -> None:
         """Ask it to stop by signals, SIGTERM if none is given, unless it has stopped.
 

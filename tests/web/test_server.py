@@ -10,13 +10,14 @@ import trio
 import trio.lowlevel
 from hyperframe.frame import RstStreamFrame, SettingsFrame
 
-from livenessprobe.health import HEALTHY, NOTHING_KNOWN, Verdict
+from livenessprobe.health import NOTHING_KNOWN, Verdict
 from livenessprobe.web import server
 from tests.web.harness import (
     GET,
     GET_HUGE,
     H2_HELLO,
     H2_PREFACE,
+    HEALTHY,
     HUGE,
     KEYLESS_WEBSOCKET,
     PATIENCE,

@@ -1,0 +1,111 @@
+"""The schedule in the real process: what it notices between Probes, whom it follows, its bounds."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGCONT, SIGKILL, SIGSTOP
+
+from tests.e2e.conftest import StartDriver, StartSidecar
+from tests.e2e.harness import DriverProcess, Sidecar, wait_until
+
+HTTP = "--http-endpoint=127.0.0.1:0"
+AUTO = (HTTP, "--probe-interval=auto", "--probe-timeout=3s")
+RARELY = (HTTP, "--probe-interval=1h", "--probe-timeout=3s")
+
+FAILED = '"Health check failed"'
+SUCCEEDED = '"Health check succeeded"'
+
+
+def wait_for_log(sidecar: Sidecar, text: str, times: int = 1) -> None:
+    """Wait for a line that nobody's request may have caused."""
+    wait_until(lambda: sidecar.log.count(text) >= times)
+
+
+def test_the_end_of_the_process_is_noticed_without_a_probe_that_was_due(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    sidecar = start_sidecar(*RARELY)
+    wait_for_log(sidecar, SUCCEEDED)
+    driver.signal(SIGKILL)
+    wait_for_log(sidecar, FAILED)
+    assert "connection refused" in sidecar.ask().body
+
+
+def test_a_driver_that_is_back_is_asked_at_once(
+    start_driver: StartDriver, start_sidecar: StartSidecar
+) -> None:
+    hung = start_driver()
+    hung.tell("hang")
+    sidecar = start_sidecar(HTTP, "--probe-interval=1h", "--probe-timeout=100ms")
+    wait_for_log(sidecar, 'state="timed out"')
+    hung.signal(SIGKILL)
+    start_driver()
+    wait_for_log(sidecar, SUCCEEDED)
+
+
+def test_a_driver_is_replaced_while_it_is_healthy(
+    start_driver: StartDriver, start_sidecar: StartSidecar
+) -> None:
+    old = start_driver()
+    sidecar = start_sidecar(*RARELY)
+    wait_for_log(sidecar, SUCCEEDED)
+    start_driver().tell("error 13 the new one")
+    old.signal(SIGKILL)
+    wait_for_log(sidecar, "the new one")
+
+
+def test_one_failed_probe_fails_one_request(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    driver.tell("error 9 a blip")
+    sidecar = start_sidecar(*RARELY)
+    wait_for_log(sidecar, FAILED)
+    driver.tell("ready")
+    assert sidecar.ask().status == 500
+    wait_for_log(sidecar, SUCCEEDED)
+    assert sidecar.ask().status == 200
+    assert driver.counts.probes == 2
+
+
+def test_a_regular_caller_gets_answers_that_are_new(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    sidecar = start_sidecar(*AUTO)
+    wait_for_log(sidecar, SUCCEEDED)
+    ages = []
+    start = time.monotonic()
+    for number in range(6):
+        time.sleep(max(0.0, start + 2 * number - time.monotonic()))
+        ages.append(int(sidecar.ask().headers["age"]))
+    assert ages[3:] == [0, 0, 0]
+    # 2 for each request that was expected, 1 for each of the others and 1 at the start.
+    assert driver.counts.probes <= 2 * 3 + 3 + 1
+
+
+def test_a_storm_makes_no_more_than_a_probe_a_second(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    driver.tell("delay 0.05")
+    sidecar = start_sidecar(*AUTO)
+    started = time.monotonic()
+    sidecar.wait_for(200, "ok")
+    with ThreadPoolExecutor(50) as callers:
+        responses = list(callers.map(lambda _: sidecar.ask(), range(500)))
+    counts, elapsed = driver.counts, time.monotonic() - started
+    assert {response.status for response in responses} == {200}
+    assert counts.probes <= elapsed + 2
+    assert counts.max_in_flight == 1
+
+
+def test_a_process_that_was_stopped_says_so_until_it_knows_better(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    sidecar = start_sidecar(HTTP, "--probe-interval=1s", "--probe-timeout=500ms", "-v=5")
+    sidecar.wait_for(200, "ok")
+    wait_for_log(sidecar, "Probe finished", times=sidecar.log.count("Probe finished") + 1)
+    sidecar.send_signal(SIGSTOP)
+    driver.tell("delay 0.4")
+    time.sleep(4.0)  # an interval, a timeout and the slack
+    sidecar.send_signal(SIGCONT)
+    assert "the next one should have by now" in sidecar.ask().body
+    sidecar.wait_for(200, "ok")
+    assert "No Probe finished for long" in sidecar.log
