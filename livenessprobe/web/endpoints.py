@@ -9,28 +9,29 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from livenessprobe.web import response
+from livenessprobe.web.request import Request
 from livenessprobe.web.response import Response
 
 if TYPE_CHECKING:
     from livenessprobe.health import Verdict
 
-Endpoint = Callable[[], Response]
+Endpoint = Callable[[Request], Response]
 Routes = Mapping[str, Endpoint]
 """Endpoints by path; whatever the method, the question is the same."""
 
 NOT_FOUND = response.text(404, "404 page not found\n")
 
 
-def answer(routes: Routes, path: str) -> Response:
-    """Return what the endpoint at `path` (decoded, no query) answers, or that there is none."""
-    endpoint = routes.get(path)
-    return NOT_FOUND if endpoint is None else endpoint()
+def answer(routes: Routes, request: Request) -> Response:
+    """Return what the endpoint at the request's path answers, or that there is none."""
+    endpoint = routes.get(request.path)
+    return NOT_FOUND if endpoint is None else endpoint(request)
 
 
 def healthz(ask: Callable[[], Verdict]) -> Endpoint:
     """Return the endpoint that says 200 "ok", or 500 and the reason."""
 
-    def endpoint() -> Response:
+    def endpoint(_: Request) -> Response:
         verdict = ask()
         answer = response.text(200 if verdict.healthy else 500, verdict.reason)
         return answer if verdict.age is None else response.aged(answer, verdict.age)
@@ -41,7 +42,7 @@ def healthz(ask: Callable[[], Verdict]) -> Endpoint:
 def metrics(content_type: str, render: Callable[[], bytes]) -> Endpoint:
     """Return the endpoint that shows what `render` gives."""
 
-    def endpoint() -> Response:
+    def endpoint(_: Request) -> Response:
         return response.make(200, content_type, render())
 
     return endpoint

@@ -17,7 +17,6 @@ Once hypercorn does these three, this module can shrink to a call of its `serve`
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
@@ -28,10 +27,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from livenessprobe import klog
-from livenessprobe.web.endpoints import Routes, answer
+from livenessprobe.web.asgi import Application
 
 if TYPE_CHECKING:
-    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+    from livenessprobe.web.endpoints import Routes
 
 IDLE = 5.0
 """Seconds that a client may take until its first request, and after an answer until its next."""
@@ -76,9 +75,8 @@ class _Server:
 
     def __init__(self, routes: Routes, nursery: trio.Nursery) -> None:
         self.stopping = trio.Event()
-        self._routes = routes
         self._nursery = nursery
-        self._app = ASGIWrapper(self._answer)
+        self._app = ASGIWrapper(Application(routes, self._end_with))
         self._config = Config()
         self._config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
         self._config.include_server_header = False
@@ -104,27 +102,8 @@ class _Server:
         except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
             log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
 
-    async def _answer(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Be the ASGI application."""
-        try:
-            response = answer(self._routes, _path(scope))
-        except Exception as bug:  # noqa: BLE001 - it ends the program
-            self._nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
-            return
-        # A websocket client asks with GET what everybody asks, and is told so in HTTP.
-        kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
-        start: Any = {"type": f"{kind}.start", "status": response.status}
-        await send(start | {"headers": response.headers})
-        body: Any = {"type": f"{kind}.body", "body": response.body}
-        await send(body | {"more_body": True})
-        # The answer does not wait for the rest of the request, but its formal end does: hypercorn
-        # then closes a connection with unread bytes, which resets it and may lose the answer.
-        request: Any = {"more_body": True}
-        while request.get("more_body"):
-            request = await receive()
-        await send(body | {"body": b""})
+    def _end_with(self, bug: Exception) -> None:
+        self._nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
 
 
 class _Connection:
@@ -173,12 +152,6 @@ class _Connection:
         """Take no more requests, and give the answers in flight `DRAIN` seconds from now."""
         await self._context.terminated.set()
         self._tasks.deadline = min(self._tasks.deadline, trio.current_time() + DRAIN)
-
-
-def _path(scope: Any) -> str:
-    """Return the path of an HTTP request target, of the absolute form too (RFC 9112, 3.2.2)."""
-    path: str = scope["path"]
-    return re.sub(r"^https?://[^/]*", "", path, flags=re.IGNORECASE)
 
 
 async def _raise(bug: Exception) -> NoReturn:

@@ -1,0 +1,31 @@
+"""A request as a value, so that an endpoint is a plain function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a client wants to know; anything in it may be hostile.
+
+    Whatever the method, the question is the same, so it is not here.
+    """
+
+    path: str
+    """Decoded, without the query."""
+    query: bytes = b""
+    headers: Iterable[tuple[bytes, bytes]] = ()
+    """Names in lower case."""
+
+    def asks_for(self, name: bytes) -> bool:
+        """Return whether the query has this parameter, whatever its value."""
+        return any(part.partition(b"=")[0] == name for part in self.query.split(b"&"))
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the first header field of this name, or nothing."""
+        return next((value for key, value in self.headers if key == name), b"")
