@@ -45,9 +45,7 @@ class Application:
 
 
 def _request(scope: Any) -> Request:
-    return Request(
-        path=_path(scope["path"]), query=scope["query_string"], headers=scope["headers"]
-    )
+    return Request(path=_path(scope["path"]), query=scope["query_string"], headers=scope["headers"])
 
 
 def _path(target: str) -> str:
