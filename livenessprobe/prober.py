@@ -26,7 +26,7 @@ from livenessprobe.schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from livenessprobe.health import Verdict
+    from livenessprobe.health import Question, Verdict
 
     Probe = Callable[[float], Awaitable[bool]]
     """Asks the driver, told its deadline in seconds, whether it is ready; raises `DriverError`."""
@@ -77,10 +77,10 @@ class Prober:
             self.last = result
             self._publish(result)
 
-    def ask(self) -> Verdict:
-        """Answer one caller's question whether the driver is healthy."""
+    def ask(self, question: Question) -> Verdict:
+        """Answer one caller's question."""
         now = trio.current_time()
-        verdict = health.judge(self.last, now=now, valid_until=self.schedule.valid_until)
+        verdict = health.judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
         self.schedule.asked(now, healthy=verdict.healthy)
         self._wait.deadline = self.schedule.due
         return verdict

@@ -20,6 +20,7 @@ import trio
 
 from livenessprobe import klog
 from livenessprobe.driver import Driver
+from livenessprobe.health import Question
 from livenessprobe.identity import Identity
 from livenessprobe.listen import join_host_port, open_listeners
 from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
@@ -69,7 +70,10 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)  # by listen address
-    routes[config.health_address]["/healthz"] = endpoints.healthz(prober.ask)
+    for question in Question:
+        routes[config.health_address][f"/{question.value}"] = endpoints.health(
+            question.value, partial(prober.ask, question), lambda: identity.driver_name
+        )
     if config.metrics_address is not None:
         routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
             CONTENT_TYPE, metrics.render

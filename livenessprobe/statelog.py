@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from livenessprobe import klog
-from livenessprobe.health import HEALTHY_BY_STATUS
+from livenessprobe.health import YES, Question
 from livenessprobe.result import ProbeResult, ProbeStatus
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class StateLog:
         if self._since is not None:
             before["previous"] = self._since.status.value
             before["lasted"] = _shown(_seconds_from(self._since, result))
-        if HEALTHY_BY_STATUS[result.status]:
+        if _is_healthy(result):
             self._log("Health check succeeded", result, **before)
             self._bad_since = None
         else:
@@ -57,7 +57,7 @@ class StateLog:
         values = self._values(result) | more
         if self._bad_since is not None and self._bad_since is not result:
             values["unhealthy"] = _shown(_seconds_from(self._bad_since, result))
-        if HEALTHY_BY_STATUS[result.status]:
+        if _is_healthy(result):
             log.info(message, v=0, **values)  # v, or a type checker looks for it in values
         else:
             log.error(message, **values)
@@ -68,6 +68,10 @@ class StateLog:
         if name := self._driver_name():
             values["driver"] = name
         return values | {"state": result.status.value, "latency": _shown(result.latency)}
+
+
+def _is_healthy(result: ProbeResult) -> bool:
+    return Question.HEALTHZ in YES[result.status]
 
 
 def _state(result: ProbeResult) -> tuple[object, ...]:

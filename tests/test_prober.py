@@ -7,6 +7,7 @@ import trio.testing
 
 from livenessprobe import health, klog, prober
 from livenessprobe.errors import DriverError, DriverUnreachableError, RPCError
+from livenessprobe.health import Question
 from livenessprobe.prober import Prober
 from livenessprobe.result import ProbeResult, ProbeStatus
 
@@ -163,7 +164,7 @@ class Running:
 async def test_before_the_first_result_a_caller_hears_that_nothing_is_known(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    assert Running(nursery).prober.ask() is health.NOTHING_KNOWN
+    assert Running(nursery).prober.ask(Question.HEALTHZ) is health.NOTHING_KNOWN
 
 
 async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
@@ -171,12 +172,12 @@ async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
 ) -> None:
     running = Running(nursery)
     await trio.sleep(4.0)
-    verdict = running.prober.ask()
+    verdict = running.prober.ask(Question.HEALTHZ)
     assert verdict.healthy
     assert verdict.age == pytest.approx(4.0)
     await trio.sleep(0.1)
     assert running.starts == pytest.approx([0.0, 4.0])
-    assert running.prober.ask().age == pytest.approx(0.1)
+    assert running.prober.ask(Question.HEALTHZ).age == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("event", [Prober.hung_up, Prober.recreated])
@@ -189,7 +190,7 @@ async def test_an_event_starts_a_probe_at_once(
     event(running.prober)
     await trio.sleep(0.1)
     assert running.starts == pytest.approx([0.0, 0.5])
-    assert running.prober.ask().reason == "gone"
+    assert running.prober.ask(Question.HEALTHZ).reason == "gone"
 
 
 async def test_what_happens_during_a_probe_is_no_news_to_it(
@@ -199,7 +200,7 @@ async def test_what_happens_during_a_probe_is_no_news_to_it(
     running.outcome = answering(ready=True, after=0.5)
     await trio.sleep(0.25)
     running.prober.hung_up()
-    running.prober.ask()
+    running.prober.ask(Question.HEALTHZ)
     await trio.sleep(5.0)
     assert running.starts == [0.0]
 
@@ -212,11 +213,11 @@ async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
     running = Running(nursery)
     await trio.sleep(1.0)
     autojump_clock.jump(60.0)
-    verdict = running.prober.ask()  # before any other task has noticed the time
+    verdict = running.prober.ask(Question.HEALTHZ)  # before any other task has noticed the time
     assert not verdict.healthy
     assert "finished 61s ago, the next one should have by now" in verdict.reason
     klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
     await trio.sleep(0.1)
-    assert running.prober.ask().healthy
+    assert running.prober.ask(Question.HEALTHZ).healthy
     assert "No Probe finished for long" in capsys.readouterr().err
     assert running.starts == pytest.approx([0.0, 61.0])

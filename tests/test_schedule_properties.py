@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from livenessprobe.callers import MAX_PERIOD
-from livenessprobe.health import judge
+from livenessprobe.health import Question, judge
 from livenessprobe.result import ProbeResult, ProbeStatus
 from livenessprobe.schedule import IDLE, SLACK, SPACING, Schedule
 
@@ -104,7 +104,9 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        verdict = judge(self.last, now=self.now, valid_until=self.schedule.valid_until)
+        verdict = judge(
+            Question.HEALTHZ, self.last, now=self.now, valid_until=self.schedule.valid_until
+        )
         if self.last is None:
             assert not verdict.healthy
         elif verdict.healthy:

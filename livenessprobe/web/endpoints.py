@@ -6,11 +6,13 @@ An endpoint cannot wait, so no answer can wait: not for the driver, not for anyt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from livenessprobe.web import response
 from livenessprobe.web.request import Request
 from livenessprobe.web.response import Response
+from livenessprobe.web.verbose import checks
 
 if TYPE_CHECKING:
     from livenessprobe.health import Verdict
@@ -28,13 +30,25 @@ def answer(routes: Routes, request: Request) -> Response:
     return NOT_FOUND if endpoint is None else endpoint(request)
 
 
-def healthz(ask: Callable[[], Verdict]) -> Endpoint:
-    """Return the endpoint that says 200 "ok", or 500 and the reason."""
+_short = lru_cache(maxsize=64)(response.text)  # there are few, and they are asked for all the time
 
-    def endpoint(_: Request) -> Response:
+
+def health(
+    name: str, ask: Callable[[], Verdict], driver_name: Callable[[], str | None]
+) -> Endpoint:
+    """Return the endpoint of the question `name`: 200 "ok", or 500 and the reason.
+
+    Asked with `?verbose`, it lists the checks.
+    """
+
+    def endpoint(request: Request) -> Response:
         verdict = ask()
-        answer = response.text(200 if verdict.healthy else 500, verdict.reason)
-        return answer if verdict.age is None else response.aged(answer, verdict.age)
+        status = 200 if verdict.healthy else 500
+        if request.asks_for(b"verbose"):
+            answer = response.text(status, checks(name, verdict, driver_name()))
+        else:
+            answer = _short(status, verdict.reason)
+        return answer if verdict.last is None else response.aged(answer, verdict.age)
 
     return endpoint
 

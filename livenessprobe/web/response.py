@@ -1,10 +1,9 @@
 """A response as a value, so that an endpoint is a plain function."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-MAX_TEXT_BYTES = 1024
-"""A reason is for a person's eyes; and the kubelet reads 10 KiB at most."""
+MAX_TEXT_BYTES = 8 * 1024
+"""Reasons are for a person's eyes; and the kubelet reads 10 KiB at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,6 @@ def make(status: int, content_type: str, body: bytes) -> Response:
     )
 
 
-@lru_cache(maxsize=64)
 def text(status: int, words: str) -> Response:
     """Return a plain-text answer; `words` are cut to `MAX_TEXT_BYTES` of valid UTF-8."""
     cut = words.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")

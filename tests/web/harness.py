@@ -250,7 +250,7 @@ async def leaving_nothing() -> AsyncIterator[None]:
 async def serving(judge: Callable[[], Verdict] = lambda: HEALTHY) -> AsyncIterator[Server]:
     """Serve while the block runs. When its clients are gone, nothing of them must be left."""
     routes = {
-        "/healthz": endpoints.healthz(judge),
+        "/healthz": endpoints.health("healthz", judge, lambda: None),
         "/huge": endpoints.metrics("text/plain", lambda: bytes(HUGE)),
     }
     with trio.fail_after(PATIENCE):

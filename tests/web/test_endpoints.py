@@ -1,12 +1,22 @@
+from collections.abc import Callable
+
 import pytest
 
 from livenessprobe.health import NOTHING_KNOWN, Verdict
+from livenessprobe.result import ProbeResult, ProbeStatus
 from livenessprobe.web import endpoints, response
 from livenessprobe.web.request import Request
 
+LAST = ProbeResult(
+    status=ProbeStatus.READY, message="", grpc_status="OK", latency=0.002, finished_at=100.0
+)
 OK = response.text(200, "ok")
+HEALTHY = Verdict(healthy=True, reason="ok", last=LAST, age=0.2)
 HEALTHZ = Request(path="/healthz")
-HEALTHY = Verdict(healthy=True, reason="ok", age=0.2)
+
+
+def health(ask: Callable[[], Verdict]) -> endpoints.Endpoint:
+    return endpoints.health("healthz", ask, lambda: "fake.csi")
 
 
 @pytest.mark.parametrize(
@@ -18,26 +28,36 @@ HEALTHY = Verdict(healthy=True, reason="ok", age=0.2)
         (Verdict(healthy=False, reason=""), 500, b""),
     ],
 )
-def test_healthz_says_ok_or_why_not(verdict: Verdict, status: int, body: bytes) -> None:
-    answer = endpoints.healthz(lambda: verdict)(HEALTHZ)
+def test_a_health_question_is_answered_by_ok_or_why_not(
+    verdict: Verdict, status: int, body: bytes
+) -> None:
+    answer = health(lambda: verdict)(HEALTHZ)
     assert (answer.status, answer.body) == (status, body)
 
 
 @pytest.mark.parametrize("age", [0.0, 0.999, 1.0, 59.9])
-def test_healthz_tells_how_many_whole_seconds_old_its_answer_is(age: float) -> None:
-    answer = endpoints.healthz(lambda: Verdict(healthy=True, reason="ok", age=age))(HEALTHZ)
+def test_an_answer_tells_how_many_whole_seconds_old_it_is(age: float) -> None:
+    answer = health(lambda: Verdict(healthy=True, reason="ok", last=LAST, age=age))(HEALTHZ)
     assert answer.headers == (*OK.headers, (b"age", str(int(age)).encode()))
 
 
-def test_healthz_tells_no_age_if_there_is_nothing_to_be_old() -> None:
-    answer = endpoints.healthz(lambda: NOTHING_KNOWN)(HEALTHZ)
+def test_no_age_is_told_if_there_is_nothing_to_be_old() -> None:
+    answer = health(lambda: NOTHING_KNOWN)(HEALTHZ)
     assert b"age" not in dict(answer.headers)
 
 
-def test_healthz_judges_anew_each_time() -> None:
+def test_the_driver_is_judged_anew_each_time() -> None:
     verdicts = iter([HEALTHY, NOTHING_KNOWN])
-    endpoint = endpoints.healthz(lambda: next(verdicts))
+    endpoint = health(lambda: next(verdicts))
     assert [endpoint(HEALTHZ).status, endpoint(HEALTHZ).status] == [200, 500]
+
+
+@pytest.mark.parametrize(("verdict", "status"), [(HEALTHY, 200), (NOTHING_KNOWN, 500)])
+def test_verbose_lists_the_checks_with_the_same_status(verdict: Verdict, status: int) -> None:
+    answer = health(lambda: verdict)(Request(path="/healthz", query=b"verbose"))
+    assert answer.status == status
+    assert b"csi-probe" in answer.body
+    assert b"driver name: fake.csi\nhealthz check " in answer.body
 
 
 def test_metrics_shows_what_is_rendered() -> None:
@@ -57,6 +77,6 @@ def test_metrics_shows_what_is_rendered() -> None:
         ("", False),
     ],
 )
-def test_a_path_is_found_as_it_is_or_not_at_all(path: str, found: bool) -> None:  # noqa: FBT001 - a column
+def test_a_path_is_found_as_it_is_or_not_at_all(path: str, *, found: bool) -> None:
     answer = endpoints.answer({"/healthz": lambda _: OK}, Request(path=path))
     assert answer == (OK if found else response.text(404, "404 page not found\n"))
