@@ -10,6 +10,8 @@ and always has one time at which the next Probe is `due`, the earliest that anyt
 and in both modes
 
     a failing answer was given    now: no other caller shall get the same failure a second later
+    the driver is not ready       a timeout and `SPACING` after the last Probe began, at the latest,
+                                  unless callers are known: its recovery shall be seen in time
     the driver was unreachable    `SPACING` after the last Probe began, it costs the driver nothing
     the driver hung up            now: its process may have died
     the socket is another one     now: so is the driver
@@ -51,6 +53,9 @@ Less would turn a node's CPU shortage into a restart of its storage driver.
 
 QUICK = 0.05
 """Seconds; a driver whose Probe usually takes less can be asked right before a request."""
+
+MARGIN = 0.5
+"""Seconds that a slow driver has at least to answer before a request."""
 
 REST = 1200.0
 """Seconds for which a hang-up says nothing after one that was none of a dying driver.
@@ -150,7 +155,8 @@ class Schedule:
         return max(now, min(self._wishes(now)))
 
     def _wishes(self, now: float) -> Iterator[float]:
-        yield self._began_at + self._interval if self._interval else self._before_requests(now)
+        starts = () if self._interval else self._before_requests(now)
+        yield min(starts, default=self._began_at + self._pause())
         if self._called_for_at is not None:
             yield max(self._called_for_at, self._began_at + self._spacing)
         if self._last is not None and self._last.status is ProbeStatus.UNREACHABLE:
@@ -158,13 +164,15 @@ class Schedule:
         if self._at_once:
             yield now
 
-    def _before_requests(self, now: float) -> float:
-        starts = [
-            self._start_in(window, caller.expected, caller.period, now)
-            for caller in self.callers.at(now)
-            for window in self._windows(caller.period)
-        ]
-        return min(starts, default=self._began_at + IDLE)
+    def _pause(self) -> float:
+        """Return the time between two Probes for nobody in particular."""
+        pause = self._interval or IDLE
+        return pause if self._is_ready() else min(pause, self._probe_timeout + self._spacing)
+
+    def _before_requests(self, now: float) -> Iterator[float]:
+        for caller in self.callers.at(now):
+            for window in self._windows(caller.period):
+                yield self._start_in(window, caller.expected, caller.period, now)
 
     def _windows(self, period: int) -> Iterator[Window]:
         """Yield when Probes serve a caller, from what the driver is like and does now.
@@ -172,21 +180,24 @@ class Schedule:
         A result just before the request tells of an error; one that began a timeout before it
         tells that the driver hangs. A quick driver is asked for both. Once it is failing, each
         answer calls for a Probe anyway and hanging is no news: then it is asked just before. A
-        slow driver, whose Probe may be costly, is asked once: early enough to tell that it hangs,
-        or half-way between two requests if there is no room for that.
+        slow driver, whose Probe may be costly, is asked once: so that a Probe that hangs has timed
+        out when a request comes, or half-way if it would be answered too late for one.
         """
         timeout = self._probe_timeout
         if self._is_quick():
             yield Window(earliest=SPACING, best=0.25, latest=0.1)
-            if self._last is None or self._last.status is ProbeStatus.READY:
+            if self._is_ready():
                 yield Window(earliest=timeout + SPACING, best=timeout + 0.25, latest=timeout)
         else:
-            early = timeout + QUICK
+            early = (timeout + QUICK) % period
             yield Window(
                 earliest=min(timeout + SPACING, period + TOLERANCE),
-                best=early if early < period else period / 2,
+                best=early if early >= MARGIN else period / 2,
                 latest=0.1,
             )
+
+    def _is_ready(self) -> bool:
+        return self._last is None or self._last.status is ProbeStatus.READY
 
     def _is_quick(self) -> bool:
         usual = sorted(self._latencies)[len(self._latencies) // 2] if self._latencies else 0.0

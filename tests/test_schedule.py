@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.schedule import IDLE, REST, SLACK, Schedule
+from livenessprobe.schedule import IDLE, REST, SLACK, SPACING, Schedule
 
 T = 3.0
 
@@ -115,7 +115,7 @@ def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
         (10, 0.3, [3.05]),
         (180, 2.9, [3.05]),
         (4, 0.3, [3.05]),
-        (2, 0.3, [1.0]),
+        (2, 0.3, [1.05]),
         (1, 0.3, [0.5]),
     ],
 )
@@ -154,7 +154,7 @@ def test_at_a_fixed_interval_only_a_failing_answer_calls_for_a_probe() -> None:
     assert driven.schedule.due == 60.0
     driven.status = FAILED
     driven.probe()
-    assert driven.schedule.due == 120.0
+    assert driven.schedule.due == 64.0
     driven.ask(60.5)
     assert driven.schedule.due == 61.0
 
@@ -167,19 +167,19 @@ def test_a_failing_answer_calls_for_one_probe_only(
     driven = Driven(interval)
     driven.status = status
     driven.probe()
-    driven.ask(5.0)
-    driven.ask(5.1)
-    assert driven.until(6.0) == [5.0]
+    driven.ask(2.0)
+    driven.ask(2.1)
+    assert driven.until(5.0) == [2.0]
 
 
 def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> None:
     driven = Driven()
     driven.status = FAILED
     driven.probe()
-    driven.schedule.began(10.0)
-    driven.ask(10.5)
-    driven.finish(11.0)
-    assert driven.schedule.due == 10.0 + IDLE
+    driven.schedule.began(4.0)
+    driven.ask(4.5)
+    driven.finish(5.0)
+    assert driven.schedule.due == 4.0 + T + SPACING
 
 
 def test_a_failing_quick_driver_is_not_asked_early_too() -> None:
@@ -187,6 +187,18 @@ def test_a_failing_quick_driver_is_not_asked_early_too() -> None:
     driven.status = FAILED
     request = driven.ask_regularly(10, times=8)
     assert rounded([request - begun for begun in driven.until(request)]) == [9.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("interval", "begins"),
+    [(None, [0, 4, 8, 12]), (60.0, [0, 4, 8, 12]), (2.0, [0, 2, 4, 6, 8, 10, 12])],
+)
+def test_a_failing_driver_is_watched_though_nobody_is_known_to_ask(
+    interval: float | None, begins: list[float]
+) -> None:
+    driven = Driven(interval)
+    driven.status = NOT_READY
+    assert driven.until(12.0) == begins
 
 
 @pytest.mark.parametrize("interval", [None, 1.0, 60.0])
