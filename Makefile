@@ -6,12 +6,13 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check generate format lock clean
+.PHONY: help run test check simulate generate format lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
+	@echo "make simulate  the README's table and picture of schedules, two minutes"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
@@ -33,6 +34,9 @@ check: $(DEV)/ready
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-generated check-lock
+
+simulate: $(DEV)/ready
+	$(BIN)/python -m tests.simulation --svg tests/simulation/policies.svg
 
 format: $(DEV)/ready
 	$(BIN)/ruff check --fix-only

@@ -1,0 +1,284 @@
+"""What the schedule promises, in the simulation; each test says one promise in its words."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from tests.simulation.driver import Driver, Step
+from tests.simulation.kubelet import JITTER
+from tests.simulation.measures import (
+    QUICK,
+    SLOW,
+    Outcomes,
+    age,
+    mean_delay,
+    percentile,
+    play,
+    probes_per_request,
+)
+from tests.simulation.policies import CACHED, Cached, Policy
+from tests.simulation.scripts import BLIP, HEALTHY, SCRIPTS, Fault, State
+from tests.simulation.settings import TABLE, Setting, corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.simulation.outcome import Outcome
+
+EPSILON = 0.001
+"""Seconds; what adding up floats costs."""
+
+
+BEYOND_TABLE = {setting: count for setting, count in corpus().items() if setting not in TABLE}
+
+
+@pytest.fixture(scope="module", params=["table", "corpus"])
+def settings(request: pytest.FixtureRequest) -> Mapping[Setting, int]:
+    if request.param == "table":
+        return TABLE
+    if not BEYOND_TABLE:
+        pytest.skip("the corpus is not beside the repository")
+    return BEYOND_TABLE
+
+
+@pytest.fixture(scope="module")
+def outcomes(settings: Mapping[Setting, int]) -> Outcomes:
+    """Every script in a few phases: what must never happen must not happen in any of these."""
+    policies = list(CACHED) if settings is TABLE else [Policy.AUTO]
+    return play(settings, phases=2, policies=policies)
+
+
+@pytest.fixture(scope="module")
+def noticed(settings: Mapping[Setting, int]) -> Outcomes:
+    """The lasting faults in many phases, since means are taken."""
+    lasting = [script for script in SCRIPTS if script.fault is not None]
+    return play(settings, phases=16, scripts=lasting, policies=[Policy.AUTO, Policy.PER_REQUEST])
+
+
+def cached(outcomes: Outcomes) -> Iterator[Outcome]:
+    return (outcome for outcome in outcomes if outcome.run.policy in CACHED)
+
+
+def has_one_caller(setting: Setting) -> bool:
+    return setting.readiness is None and setting.startup is None
+
+
+# 1. No amplification.
+
+
+def test_failing_answers_a_second_apart_rest_on_different_probes_unless_the_next_is_coming(
+    outcomes: Outcomes,
+) -> None:
+    assert [str(o.run) for o in cached(outcomes) if o.amplified] == []
+
+
+def test_one_failing_probe_among_good_ones_fails_one_request_of_a_caller_at_most(
+    outcomes: Outcomes,
+) -> None:
+    assert [
+        str(o.run) for o in cached(outcomes) if o.run.script is BLIP and o.most_repeated > 1
+    ] == []
+
+
+def test_a_fault_too_short_for_the_failure_threshold_restarts_no_driver(
+    outcomes: Outcomes,
+) -> None:
+    assert [str(o.run) for o in cached(outcomes) if o.restarts and not o.has_cause] == []
+
+
+# 2. Noticed in time.
+
+
+def test_a_restart_is_decided_on_average_a_second_after_per_request_probing_at_most(
+    noticed: Outcomes,
+) -> None:
+    groups: dict[tuple[Setting, float, Fault | None], list[Outcome]] = defaultdict(list)
+    for outcome in cached(noticed):
+        run = outcome.run
+        groups[run.setting, run.latency, run.script.fault].append(outcome)
+    late = {}
+    for (setting, latency, fault), group in groups.items():
+        mean = mean_delay(noticed, group)
+        slow_driver = setting.probe_timeout if latency == SLOW else 0.0
+        if mean > 1 + slow_driver + cannot_be_told_before(setting, fault):
+            late[f"{fault}, latency {latency}, {setting}"] = mean
+    assert late == {}
+
+
+def test_a_restart_is_decided_in_the_worst_phase_one_period_after_per_request_probing_at_most(
+    noticed: Outcomes,
+) -> None:
+    late = {}
+    for outcome in cached(noticed):
+        setting = outcome.run.setting
+        delay = noticed.delay(outcome) - cannot_be_told_before(setting, outcome.run.script.fault)
+        if delay > setting.liveness.period + JITTER + EPSILON:
+            late[str(outcome.run)] = delay
+    assert late == {}
+
+
+def cannot_be_told_before(setting: Setting, fault: Fault | None) -> float:
+    """Return the seconds by which a hang shows later in any Probe than to an impatient kubelet.
+
+    That one gives up after timeoutSeconds; a Probe only after --probe-timeout, since an answer
+    that comes before that is a good one.
+    """
+    if fault is not Fault.HANG:
+        return 0.0
+    return max(0.0, setting.probe_timeout - setting.liveness.timeout)
+
+
+def test_a_dead_process_turns_healthz_within_a_second(outcomes: Outcomes) -> None:
+    dead = [o for o in cached(outcomes) if o.run.script.fault is Fault.CRASH]
+    assert [str(o.run) for o in dead if o.noticed_after is None or o.noticed_after > 1] == []
+
+
+# 3. Recovers at once.
+
+
+def test_an_unreachable_driver_is_tried_every_second(outcomes: Outcomes) -> None:
+    late = [str(o.run) for o in cached(outcomes) if o.longest_unreached > 1 + EPSILON]
+    assert late == []
+
+
+def test_what_the_old_driver_did_fails_no_request_to_the_new_one(outcomes: Outcomes) -> None:
+    assert [str(o.run) for o in cached(outcomes) if o.misjudged_births] == []
+
+
+# 4. Cheap.
+
+
+@pytest.mark.parametrize(("latency", "most"), [(QUICK, 2.2), (SLOW, 1.2)])
+def test_a_healthy_driver_gets_few_probes_for_each_request(
+    outcomes: Outcomes, latency: float, most: float
+) -> None:
+    groups: dict[Setting, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        run = outcome.run
+        if (run.script, run.policy, run.latency) == (HEALTHY, Policy.AUTO, latency):
+            groups[run.setting].append(outcome)
+    probes = {setting: probes_per_request(group) for setting, group in groups.items()}
+    assert {str(setting): n for setting, n in probes.items() if n > most} == {}
+
+
+def test_a_failing_driver_gets_two_probes_for_each_request(noticed: Outcomes) -> None:
+    # Quick or slow: after each failing answer there has to be one, since no other answer may rest
+    # on the same failure, and by the next request that one is too old to tell of a recovery.
+    bad = [o for o in cached(noticed) if has_one_caller(o.run.setting)]
+    assert [str(o.run) for o in bad if o.probes_until_then > 2 * o.requests_until_then] == []
+
+
+# 5. Fresh.
+
+
+@pytest.mark.parametrize("latency", [QUICK, SLOW])
+def test_answers_to_one_regular_caller_are_fresh(outcomes: Outcomes, latency: float) -> None:
+    groups: dict[Setting, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        run = outcome.run
+        if (run.script, run.policy, run.latency) == (HEALTHY, Policy.AUTO, latency):
+            groups[run.setting].append(outcome)
+    ages = {
+        setting: age(group, 0.99) for setting, group in groups.items() if has_one_caller(setting)
+    }
+    assert {str(s): old for s, old in ages.items() if old > freshness(s, latency)} == {}
+
+
+def freshness(setting: Setting, latency: float) -> float:
+    if latency == QUICK:
+        return max(setting.liveness.period / 4, 1.0)
+    return setting.probe_timeout + latency
+
+
+# 7. One at a time.
+
+
+def test_at_most_one_probe_is_in_flight(outcomes: Outcomes) -> None:
+    assert {o.most_in_flight for o in cached(outcomes)} == {1}
+
+
+# What needs no kubelet: a healthy driver and one caller, or none, or a storm.
+
+
+class Pod:
+    """A healthy driver behind the program in auto mode, with what it is asked counted."""
+
+    def __init__(self, latency: float) -> None:
+        start = trio.current_time()
+        steps = [Step(at=start, state=State.READY, latency=latency)]
+        self._driver = Driver(steps, latency=latency, on_death=_ignore, on_birth=_ignore)
+        self._sidecar = Cached(
+            self._driver,
+            probe_timeout=3.0,
+            interval=None,
+            rng=random.Random(1),  # noqa: S311 - reproducible, not secret
+        )
+        self.ages: list[float] = []
+
+    @property
+    def probes(self) -> int:
+        return len(self._driver.calls)
+
+    async def live(self) -> None:
+        await self._sidecar.run()
+
+    async def ask(self) -> None:
+        answer = await self._sidecar.ask("caller", 1)
+        self.ages.append(answer.age)
+
+
+def _ignore() -> None:
+    """Healthy drivers do not die."""
+
+
+async def test_with_no_callers_there_is_a_probe_every_ten_seconds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # From the start on, so in 995 s a hundred times.
+    pod = Pod(QUICK)
+    with trio.move_on_after(995):
+        await pod.live()
+    assert pod.probes == 100
+
+
+@pytest.mark.parametrize("latency", [QUICK, SLOW])
+@pytest.mark.parametrize("rate", [2.0, 30.0, 500.0])
+async def test_a_storm_of_requests_gets_one_probe_a_second_at_most(
+    autojump_clock: trio.testing.MockClock, latency: float, rate: float
+) -> None:
+    pod, rng = Pod(latency), random.Random(2)  # noqa: S311 - reproducible, not secret
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pod.live)
+        with trio.move_on_after(59.5):
+            while True:
+                await pod.ask()
+                await trio.sleep(rng.expovariate(rate))
+        nursery.cancel_scope.cancel()
+    assert pod.probes <= 60
+
+
+@pytest.mark.parametrize("latency", [QUICK, SLOW])
+@pytest.mark.parametrize("period", [1, 2, 3, 5, 10, 15, 30, 65, 180])
+async def test_a_caller_that_goes_on_at_another_phase_still_gets_fresh_answers(
+    autojump_clock: trio.testing.MockClock, latency: float, period: int
+) -> None:
+    # A kubelet that restarts begins anew somewhere in its period. 3 answers of 400 are its price.
+    pod, rng = Pod(latency), random.Random(period)  # noqa: S311 - reproducible, not secret
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pod.live)
+        for _ in range(2):
+            first = trio.current_time() + rng.random() * period
+            for n in range(203):
+                await trio.sleep_until(first + n * period + rng.random() * JITTER)
+                await pod.ask()
+        nursery.cancel_scope.cancel()
+    allowed = max(period / 4, 1.0) if latency == QUICK else 3.0 + latency
+    assert percentile(((old, 1.0) for old in pod.ages[3:]), 0.99) <= allowed
+    probes = pod.probes / len(pod.ages)
+    assert probes <= (2.2 if latency == QUICK else 1.2)
