@@ -1,4 +1,12 @@
-"""The command: from argv to exit code."""
+"""The commands: from argv to exit code.
+
+    livenessprobe [flags]          the sidecar, until a signal ends it
+    livenessprobe check [flags]    one Probe for an exec probe or a person
+
+Only a first argument `check` chooses the second: the sidecar's flags end at the first argument
+that is none, and what follows is ignored. Each command imports its own parts when it is chosen, so
+that neither pays for the other's; `check` is started anew for every probe.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +14,117 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import trio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from livenessprobe import flags, klog
-from livenessprobe.listen import ListenError
-from livenessprobe.serve import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+    from livenessprobe.listen import ListenError
+
+C = TypeVar("C")
+
+_BUG = "A bug of livenessprobe ends it"
 
 log = klog.get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return 0 after SIGTERM or SIGINT, 2 for bad flag syntax, else 1.
+    """Run the command; return its exit code.
+
+    The sidecar's is 0 after SIGTERM or SIGINT, 2 for bad flag syntax, else 1; that of `check` is 0
+    for a healthy driver, 2 for bad flags, else 1.
 
     `argv` is without the program's name; None stands for the process's own.
     """
-    _open_closed_streams()
+    _prepare_streams()
     if sys.flags.optimize:
         sys.stderr.write(
             "livenessprobe cannot run with python -O or PYTHONOPTIMIZE: grpclib checks a driver's "
             "reply with assertions, without which a broken one would be taken for healthy\n"
         )
         return 1
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["check"]:
+        return _run(_check, arguments[1:], flags.parse_check, flags.check_usage)
+    return _run(_serve, arguments, flags.parse, flags.usage)
+
+
+def _prepare_streams() -> None:
+    """Let what is written to stdout or stderr be no failure.
+
+    What goes to a closed one goes nowhere, and what its encoding lacks is escaped.
+    """
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, stream)
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _run(
+    command: Callable[[C], int],
+    arguments: Sequence[str],
+    parse: Callable[[Sequence[str]], C],
+    usage: Callable[[], str],
+) -> int:
     try:
-        config = flags.parse(sys.argv[1:] if argv is None else argv)
+        config = parse(arguments)
     except flags.HelpRequested:
-        sys.stdout.write(flags.usage())
+        _write(sys.stdout, usage())
         return 0
     except flags.UsageError as error:
-        sys.stderr.write(f"{error}\n{flags.usage()}")
+        _write(sys.stderr, f"{error}\n{usage()}")
         return 2
     except flags.ConfigError as error:
         klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
         log.error(str(error), err=error.err)
         return 1
+    return command(config)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write `text` for whoever reads; that nobody does is no failure."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        with suppress(OSError):  # closed, so that the interpreter does not try again at its end
+            stream.close()
+
+
+def _check(config: flags.CheckConfig) -> int:
+    # A signal ends this as it ends any tool, at once and with no exit code that could be taken for
+    # a verdict. Python's own handler would show a traceback, and the image's exits with 0.
+    _on_signals(signal.SIG_DFL)
+    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+    # To look for garbage while so much is imported, and once more at the interpreter's end, would
+    # take a fifth of the whole time, to gain nothing: what becomes garbage is that of two calls.
+    gc.disable()
+
+    import trio  # noqa: PLC0415 - see above
+
+    from livenessprobe.check import RENDER, check  # noqa: PLC0415 - see above
+
+    try:
+        answer = trio.run(check, config)
+    except Exception as bug:
+        log.exception(_BUG, err=bug)
+        return 1
+    _write(sys.stdout, RENDER[config.output](answer))
+    gc.freeze()
+    return 0 if answer.healthy else 1
+
+
+def _serve(config: flags.Config) -> int:
+    # trio takes these signals from its start to its end. Before, they end the program just as
+    # well; after, it has ended, and another one must not make a failure of that.
+    _on_signals(lambda *_: os._exit(0))
     klog.configure(
         stream=sys.stderr,
         logging_format=config.logging_format,
@@ -53,25 +133,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
-    return _run(config)
 
+    import trio  # noqa: PLC0415 - see above
 
-def _open_closed_streams() -> None:
-    """Let what is written to a closed stdout or stderr go nowhere, instead of being a failure."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
+    from livenessprobe.listen import ListenError  # noqa: PLC0415 - see above
+    from livenessprobe.serve import serve  # noqa: PLC0415 - see above
 
-
-def _run(config: flags.Config) -> int:
     exit_code = 0
     # What is imported by now stays. To look through all of it for garbage, again and again, would
     # hold up an answer by some 14 ms each time.
     gc.collect()
     gc.freeze()
-    # trio takes these signals from its start to its end. Before, they end the program just as
-    # well; after, it has ended, and another one must not make a failure of that.
-    _on_signals(lambda *_: os._exit(0))
     try:
         trio.run(serve, config)
     except* ListenError as refusals:
@@ -79,7 +151,7 @@ def _run(config: flags.Config) -> int:
         _log_each(refusals)
     except* Exception as bug:
         exit_code = 1
-        log.exception("A bug of livenessprobe ends it", err=bug)
+        log.exception(_BUG, err=bug)
     _on_signals(signal.SIG_IGN)
     return exit_code
 

@@ -2,15 +2,20 @@
 
 import gc
 import io
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
 
 from livenessprobe import __main__, klog
-from livenessprobe.flags import Config
+from livenessprobe.flags import CheckConfig, Config
 from livenessprobe.listen import ListenError
+from tests.csi_driver import NOT_READY, CsiDriver
 
 
 @pytest.fixture(autouse=True)
@@ -18,24 +23,123 @@ def _undone_afterwards() -> Iterator[None]:
     """Give back what belongs to the process: its signals, its garbage and its log."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    gc.enable()
     gc.unfreeze()
     for number, handler in handlers.items():
         signal.signal(number, handler)
     klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
 
 
-def test_help_is_printed_for_a_person_to_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["--help"]) == 0
+of_each_command = pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        pytest.param([], "Usage of livenessprobe:\n", id="sidecar"),
+        pytest.param(["check"], "Usage of livenessprobe check:\n", id="check"),
+    ],
+)
+
+
+@of_each_command
+def test_help_is_printed_for_a_person_to_pipe(
+    capsys: pytest.CaptureFixture[str], command: list[str], usage: str
+) -> None:
+    assert __main__.main([*command, "--help"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("Usage of livenessprobe:\n")
+    assert printed.out.startswith(usage)
     assert printed.err == ""
 
 
-def test_bad_syntax_is_answered_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["--nope"]) == 2
+@of_each_command
+def test_bad_syntax_is_answered_with_the_usage(
+    capsys: pytest.CaptureFixture[str], command: list[str], usage: str
+) -> None:
+    assert __main__.main([*command, "--nope"]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("flag provided but not defined: -nope\nUsage of livenessprobe:")
+    assert printed.err.startswith(f"flag provided but not defined: -nope\n{usage}")
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("argv", [["--http-endpoint=9918", "check"], ["checks"], ["-", "check"]])
+def test_only_a_first_argument_chooses_another_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    async def served(_: Config) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("livenessprobe.serve.serve", served)
+    assert __main__.main(argv) == 0
+    printed = capsys.readouterr()
+    assert "Everything from" in printed.err
+    assert printed.out == ""
+
+
+def test_a_check_prints_the_verdict_and_exits_with_it(
+    csi_driver: CsiDriver, csi_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["check", f"--csi-address={csi_socket}", "--probe-timeout=15s"]
+    assert __main__.main(argv) == 0
+    assert capsys.readouterr().out.startswith("ready: fake.csi.example.com answered in ")
+    csi_driver.probe = NOT_READY
+    assert __main__.main([*argv, "--output=json"]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["state"] == "not ready"
+    assert printed.err == ""
+
+
+def test_a_bug_ends_a_check_with_a_clear_line_and_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def buggy(_: CheckConfig) -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("livenessprobe.check.check", buggy)
+    assert __main__.main(["check"]) == 1
+    printed = capsys.readouterr()
+    assert '"A bug of livenessprobe ends it"' in printed.err
+    assert "KeyError: 'no such thing'" in printed.err
+    assert printed.out == ""
+
+
+# Prints what is imported, by the names of packages and of our own modules.
+IMPORTED = """
+def imported():
+    names = {".".join(name.split(".")[: 2 if name.startswith("livenessprobe") else 1])
+             for name in sys.modules}
+    print(*names)
+"""
+
+
+def imported(code: str) -> set[str]:
+    """What a fresh interpreter has imported when the code calls `imported`."""
+    script = f"import gc, sys{IMPORTED}from livenessprobe.__main__ import main\n{code}"
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+SERVING = {"hypercorn", "prometheus_client", "h11", "wsgiref"} | {
+    f"livenessprobe.{module}" for module in ("serve", "web", "listen", "metrics", "identity")
+}
+
+
+def test_a_check_imports_nothing_that_serves() -> None:
+    names = imported("main(['check', '--csi-address=/nowhere/csi.sock']); imported()")
+    assert {"livenessprobe.check", "livenessprobe.driver", "trio", "grpclib"} <= names
+    assert names & SERVING == set()
+
+
+def test_help_imports_nothing_that_probes_or_serves() -> None:
+    names = imported("main(['--help']); imported()")
+    assert "livenessprobe.flags" in names
+    assert names & (SERVING | {"trio", "grpclib", "betterproto"}) == set()
+
+
+def test_the_sidecar_freezes_all_that_it_imports_and_no_check() -> None:
+    names = imported("gc.freeze = imported; main(['--http-endpoint=9918'])")
+    assert {"livenessprobe.serve", "livenessprobe.web", "hypercorn", "prometheus_client"} <= names
+    assert "livenessprobe.check" not in names
 
 
 def test_a_bad_value_is_one_log_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +190,7 @@ def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
             nursery.start_soon(trio.sleep_forever)
             raise KeyError("no such thing")
 
-    monkeypatch.setattr(__main__, "serve", buggy)
+    monkeypatch.setattr("livenessprobe.serve.serve", buggy)
     assert __main__.main([]) == 1
     printed = capsys.readouterr().err
     assert '"A bug of livenessprobe ends it"' in printed
@@ -99,7 +203,7 @@ def test_an_endless_bug_hides_no_refused_address(
     async def both(_: Config) -> None:
         raise ExceptionGroup("both", [ListenError("taken"), ExceptionGroup("in", [KeyError(1)])])
 
-    monkeypatch.setattr(__main__, "serve", both)
+    monkeypatch.setattr("livenessprobe.serve.serve", both)
     assert __main__.main([]) == 1
     printed = capsys.readouterr().err
     assert 'err="taken"' in printed

@@ -1,6 +1,8 @@
 """The command line: the reference's flags, in the syntax of Go's flag package, to a `Config`.
 
 config           what the values mean, alone and together: a `Config` or a `ConfigError`
+check_config     the same for `livenessprobe check`, whose flags are fewer
+values           what one value means, whichever command takes it
 csi_address      where the driver's socket is
 logging_config   what Kubernetes refuses of the logging flags
 usage            what `-h` prints
@@ -12,8 +14,20 @@ Each imports only from rooms below it. A value stays the text that was given unt
 what it means: `go` has seen that its kind can read it, messages quote it, `usage` shows it.
 """
 
-from livenessprobe.flags.config import Config, ConfigError, parse
+from livenessprobe.flags.check_config import CheckConfig, parse_check
+from livenessprobe.flags.config import Config, parse
 from livenessprobe.flags.go import HelpRequested, UsageError
-from livenessprobe.flags.usage import usage
+from livenessprobe.flags.usage import check_usage, usage
+from livenessprobe.flags.values import ConfigError
 
-__all__ = ["Config", "ConfigError", "HelpRequested", "UsageError", "parse", "usage"]
+__all__ = [
+    "CheckConfig",
+    "Config",
+    "ConfigError",
+    "HelpRequested",
+    "UsageError",
+    "check_usage",
+    "parse",
+    "parse_check",
+    "usage",
+]

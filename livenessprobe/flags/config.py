@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from livenessprobe.flags import kinds
-from livenessprobe.flags.csi_address import socket_path
 from livenessprobe.flags.go import quote, scan
 from livenessprobe.flags.logging_config import logging_errors
 from livenessprobe.flags.table import FLAGS, Group
+from livenessprobe.flags.values import ConfigError, probe_interval, probe_timeout, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+OWN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/statusz", "/flagz"})
+"""The paths that the listener of the health questions answers in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Config:
         verbosity: the highest level of log lines to write, 0 or more.
         vmodule: (file pattern, verbosity above 0) pairs in the order given.
         warnings: one sentence for each thing that was accepted but has no effect.
+        texts: the text of every flag in force, by name; one without effect only if it was given.
 
     """
 
@@ -45,19 +49,7 @@ class Config:
     verbosity: int
     vmodule: tuple[tuple[str, int], ...]
     warnings: tuple[str, ...]
-
-
-class ConfigError(Exception):
-    """The flags can be read, but their values cannot be served: exit status 1.
-
-    Attributes:
-        err: what klog writes as `err=` beside the message; None: the message says it all.
-
-    """
-
-    def __init__(self, message: str, *, err: str | None = None) -> None:
-        super().__init__(message)
-        self.err = err
+    texts: Mapping[str, str]
 
 
 def parse(argv: Sequence[str]) -> Config:
@@ -81,17 +73,22 @@ def parse(argv: Sequence[str]) -> Config:
     if metrics_address is not None:
         _check_metrics_path(values, shares_listener=metrics_address == health_address)
     return Config(
-        socket_path=_socket_path(values["csi-address"]),
+        socket_path=socket_path(values),
         health_address=health_address,
         metrics_address=metrics_address,
         metrics_path=values["metrics-path"],
-        probe_timeout=_bounded("probe-timeout", kinds.duration(values["probe-timeout"]), values),
-        probe_interval=_probe_interval(values),
+        probe_timeout=probe_timeout(values),
+        probe_interval=probe_interval(values),
         logging_format=values["logging-format"],
         verbosity=kinds.level(values["v"]),
         # Level 0 raises nothing, and klog does not let it hide a later pattern.
         vmodule=tuple((pattern, v) for pattern, v in kinds.vmodule(values["vmodule"]) if v),
         warnings=tuple(_warnings(given, rest, metrics_served=metrics_address is not None)),
+        texts={
+            name: text
+            for name, text in values.items()
+            if name in given or FLAGS[name].group is not Group.IGNORED
+        },
     )
 
 
@@ -116,37 +113,11 @@ def _check_metrics_path(values: Mapping[str, str], *, shares_listener: bool) -> 
             f"--metrics-path={quote(path)} is the path of no request, for its ?, # or %: give it "
             "decoded and without a query, such as /metrics"
         )
-    if path == "/healthz" and shares_listener:
+    if path in OWN_PATHS and shares_listener:
         raise ConfigError(
-            f"--metrics-path={quote(path)} is where the same address answers health checks: "
+            f"--metrics-path={quote(path)} is where the same address answers something else: "
             "choose another path, such as /metrics"
         )
-
-
-# Below this, the time that scheduling and one connection take would decide what the driver's
-# health is, and asking for it would cost more than the driver itself.
-_SHORTEST = "100ms"
-
-
-def _probe_interval(values: Mapping[str, str]) -> float | None:
-    seconds = kinds.interval(values["probe-interval"])
-    return None if seconds is None else _bounded("probe-interval", seconds, values)
-
-
-def _bounded(name: str, seconds: float, values: Mapping[str, str]) -> float:
-    if seconds < kinds.duration(_SHORTEST):
-        raise ConfigError(
-            f"--{name}={quote(values[name])} is too short: give at least {_SHORTEST}, "
-            f"or leave it out for {FLAGS[name].default}"
-        )
-    return seconds
-
-
-def _socket_path(address: str) -> str:
-    try:
-        return socket_path(address)
-    except ValueError as error:
-        raise ConfigError(f"--csi-address={quote(address)} {error}") from error
 
 
 def _warnings(

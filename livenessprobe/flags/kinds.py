@@ -76,6 +76,13 @@ def interval(text: str) -> float | None:
         raise ValueError("give auto, or a duration such as 500ms or 10s") from None
 
 
+def output(text: str) -> str:
+    """Read the name of a form of output."""
+    if text not in {"text", "json"}:
+        raise ValueError("give text or json")
+    return text
+
+
 # klog keeps a level in an int32.
 _HIGHEST_LEVEL = 2**31 - 1
 
@@ -127,6 +134,7 @@ BOOLEAN = Kind(read=boolean, switch=True)
 AUTOMAXPROCS = Kind(read=automaxprocs, switch=True)
 DURATION = Kind(read=duration)
 INTERVAL = Kind(read=interval)
+OUTPUT = Kind(read=output)
 LEVEL = Kind(read=level)
 VMODULE = Kind(read=vmodule, adds_up=True)
 QUANTITY = Kind(read=nonzero)

@@ -1,4 +1,4 @@
-"""The table of flags: which there are, and what counts if they are not given."""
+"""The tables of flags: which there are, and what counts if they are not given."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Group(StrEnum):
     SCHEDULE = "When the driver is asked"
     LOGGING = "Logging, to stderr"
     IGNORED = "Accepted without effect, so that manifests may keep them"
+    OUTPUT = "What is printed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def _alike(names: str, kind: Kind, group: Group, **fields: str) -> Iterator[Flag
 _ALPHA = "An alpha feature of klog: refused unless left at its default."
 _STDERR_ONLY = "Log lines go to stderr only, each with its header."
 
-# In the order of the usage: what every manifest sets comes first.
+# The sidecar's, in the order of the usage: what every manifest sets comes first.
 _TABLE = (
     Flag(
         name="csi-address",
@@ -187,3 +188,17 @@ _TABLE = (
     ),
 )
 FLAGS: Mapping[str, Flag] = {flag.name: flag for flag in _TABLE}
+
+_CHECK_TABLE = (
+    FLAGS["csi-address"],
+    FLAGS["probe-timeout"],
+    Flag(
+        name="output",
+        kind=kinds.OUTPUT,
+        word="format",
+        default="text",
+        help="text, a line or two for a person, or json, one object.",
+        group=Group.OUTPUT,
+    ),
+)
+CHECK_FLAGS: Mapping[str, Flag] = {flag.name: flag for flag in _CHECK_TABLE}

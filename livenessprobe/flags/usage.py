@@ -1,4 +1,4 @@
-"""The usage, made of the table of flags."""
+"""The usage of each command, made of its table of flags."""
 
 from __future__ import annotations
 
@@ -6,28 +6,46 @@ import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
-from livenessprobe.flags.table import FLAGS
+from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from livenessprobe.flags.table import Flag
 
 _HEAD = """\
 Usage of livenessprobe:
   livenessprobe [flags]
+  livenessprobe check [flags]    asks once and exits: livenessprobe check --help
 
 Asks a CSI driver again and again, by its Probe() call, whether it is healthy,
 and gives its last answer to whoever asks for /healthz over HTTP.
+"""
+_CHECK_HEAD = """\
+Usage of livenessprobe check:
+  livenessprobe check [flags]
 
-A flag takes one dash or two; its value stands behind = or is the next argument."""
+Asks a CSI driver once, by its Probe() call, whether it is healthy, and prints
+what it found. Exits with 0 if the driver is healthy, with 1 if it is not, and
+with 2 if it was not asked, since something is wrong with the flags.
+"""
+_SYNTAX = "A flag takes one dash or two; its value stands behind = or is the next argument."
 
 
 def usage() -> str:
-    """Return what `-h` prints, lines of at most 80 columns."""
-    groups = itertools.groupby(FLAGS.values(), key=lambda flag: flag.group)
+    """Return what `livenessprobe -h` prints, lines of at most 80 columns."""
+    return _usage(_HEAD, FLAGS)
+
+
+def check_usage() -> str:
+    """Return what `livenessprobe check -h` prints, likewise."""
+    return _usage(_CHECK_HEAD, CHECK_FLAGS)
+
+
+def _usage(head: str, table: Mapping[str, Flag]) -> str:
+    groups = itertools.groupby(table.values(), key=lambda flag: flag.group)
     chapters = (f"{title}:\n{_entries(flags)}" for title, flags in groups)
-    return "\n\n".join((_HEAD, *chapters)) + "\n"
+    return "\n\n".join((f"{head}\n{_SYNTAX}", *chapters)) + "\n"
 
 
 def _entries(flags: Iterable[Flag]) -> str:

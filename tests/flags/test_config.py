@@ -21,6 +21,7 @@ DEFAULTS = Config(
     verbosity=0,
     vmodule=(),
     warnings=(),
+    texts={name: flag.default for name, flag in FLAGS.items() if flag.group is not Group.IGNORED},
 )
 
 
@@ -28,7 +29,9 @@ def differing(config: Config) -> dict[str, Any]:
     """What a Config says other than the defaults."""
     defaults = dataclasses.asdict(DEFAULTS)
     return {
-        name: value for name, value in dataclasses.asdict(config).items() if value != defaults[name]
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if value != defaults[name] and name != "texts"
     }
 
 
@@ -87,8 +90,10 @@ def test_what_the_arguments_say_is_what_the_config_says(
         (["--probe-timeout=3"], 'invalid value "3" for flag -probe-timeout: parse error'),
         (
             ["--probe-interval", "Auto"],
-            'invalid value "Auto" for flag -probe-interval: give auto, or a duration such as 500ms '
-            "or 10s",
+            (
+                'invalid value "Auto" for flag -probe-interval: give auto, or a duration such as '
+                "500ms or 10s"
+            ),
         ),
         (
             ["--log-flush-frequency=x"],
@@ -150,7 +155,7 @@ def test_a_value_that_cannot_be_read_is_refused_as_the_reference_does(
 
 
 SHARED_PATH = (
-    '--metrics-path="/healthz" is where the same address answers health checks: '
+    '--metrics-path="/healthz" is where the same address answers something else: '
     "choose another path, such as /metrics"
 )
 
@@ -372,3 +377,9 @@ def test_ignored_flags_are_all_warned_of() -> None:
     ignored = [flag.name for flag in FLAGS.values() if flag.group is Group.IGNORED]
     warnings = parse([f"--{name}=1" for name in ignored]).warnings
     assert [warning.split()[0] for warning in warnings] == [f"--{name}" for name in ignored]
+
+
+def test_the_texts_are_those_of_every_flag_that_has_an_effect_or_was_given() -> None:
+    texts = parse(["--v=5", "--logtostderr", "--probe-interval", "1m0s"]).texts
+    given = {"v": "5", "logtostderr": "true", "probe-interval": "1m0s"}
+    assert texts == {**DEFAULTS.texts, **given}

@@ -114,9 +114,9 @@ def expected(manifest: Manifest) -> dict[str, Any]:
 
 
 def said(argv: list[str]) -> dict[str, Any]:
-    """What parse makes of argv, the warnings only counted."""
+    """What parse makes of argv, the warnings only counted and the texts left out."""
     config = parse(argv)
-    fields = {name: getattr(config, name) for name in config.__slots__}
+    fields = {name: getattr(config, name) for name in config.__slots__ if name != "texts"}
     return fields | {"warnings": len(config.warnings)}
 
 
@@ -255,6 +255,11 @@ def forms(manifest: Manifest) -> Iterator[str]:
         value = re.sub(r"([/\\]+w)\1+", r"\1", value)
         yield f"{name}={value}"
     yield " ".join(manifest.command[:1])
+
+
+@with_corpus
+def test_no_manifest_means_another_command_by_its_first_argument() -> None:
+    assert [manifest.origin for manifest in corpus() if manifest.argv[:1] == ["check"]] == []
 
 
 @with_corpus

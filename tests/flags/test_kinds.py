@@ -223,3 +223,10 @@ def test_a_long_text_is_read_or_briefly_refused(
 ) -> None:
     # Two quotes of 100 characters, each of which may take a dozen to escape.
     assert len(refusal(read, text * times) or "") < 2_600
+
+
+def test_a_form_of_output_is_one_of_two() -> None:
+    assert [kinds.output(text) for text in ("text", "json")] == ["text", "json"]
+    assert {refusal(kinds.output, text) for text in ("", "JSON", "yaml", "text ")} == {
+        "give text or json"
+    }

@@ -1,26 +1,50 @@
 import re
 
-from livenessprobe.flags.table import FLAGS, Group
-from livenessprobe.flags.usage import usage
+import pytest
+
+from livenessprobe.flags.table import CHECK_FLAGS, FLAGS, Flag
+from livenessprobe.flags.usage import check_usage, usage
 
 LINES = usage().splitlines()
 HEADS = re.findall(r"(?m)^  (--.*)$", usage())
 
-
-def test_it_fits_a_terminal_and_says_whose_usage_it_is() -> None:
-    assert LINES[0] == "Usage of livenessprobe:"
-    assert max(map(len, LINES)) <= 80
-    assert usage().endswith(".\n")
-
-
-def test_every_group_has_its_chapter_once_and_in_order() -> None:
-    assert [line for line in LINES[1:] if re.fullmatch(r"\S.*:", line)] == [
-        f"{group}:" for group in Group
-    ]
+of_each_command = pytest.mark.parametrize(
+    ("text", "command", "table"),
+    [
+        pytest.param(usage(), "livenessprobe", FLAGS, id="sidecar"),
+        pytest.param(check_usage(), "livenessprobe check", CHECK_FLAGS, id="check"),
+    ],
+)
 
 
-def test_every_flag_heads_one_entry() -> None:
-    assert re.findall(r"--([\w-]+)", "\n".join(HEADS)) == list(FLAGS)
+@of_each_command
+def test_it_fits_a_terminal_and_says_whose_usage_it_is(
+    text: str, command: str, table: dict[str, Flag]
+) -> None:
+    lines = text.splitlines()
+    assert lines[:2] == [f"Usage of {command}:", f"  {command} [flags]"]
+    assert max(map(len, lines)) <= 80
+    assert text.endswith(".\n")
+
+
+@of_each_command
+def test_every_group_has_its_chapter_once_and_in_order(
+    text: str, command: str, table: dict[str, Flag]
+) -> None:
+    groups = dict.fromkeys(flag.group for flag in table.values())
+    assert re.findall(r"(?m)^(\S.*):$", text)[1:] == list(groups)
+
+
+@of_each_command
+def test_every_flag_heads_one_entry(text: str, command: str, table: dict[str, Flag]) -> None:
+    heads = re.findall(r"(?m)^  (--.*)$", text)
+    assert re.findall(r"--([\w-]+)", "\n".join(heads)) == list(table)
+
+
+def test_that_of_the_sidecar_mentions_the_other_command() -> None:
+    assert (
+        "  livenessprobe check [flags]    asks once and exits: livenessprobe check --help" in LINES
+    )
 
 
 def test_a_flag_is_shown_with_its_value_and_its_default() -> None:

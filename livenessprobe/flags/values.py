@@ -1,0 +1,58 @@
+"""What one value means, whichever command takes it, or why it cannot be served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from livenessprobe.flags import csi_address, kinds
+from livenessprobe.flags.go import quote
+from livenessprobe.flags.table import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Below this, the time that scheduling and one connection take would decide what the driver's
+# health is, and asking for it would cost more than the driver itself.
+_SHORTEST = "100ms"
+
+
+class ConfigError(Exception):
+    """The flags can be read, but their values cannot be served: exit status 1.
+
+    Attributes:
+        err: what klog writes as `err=` beside the message; None: the message says it all.
+
+    """
+
+    def __init__(self, message: str, *, err: str | None = None) -> None:
+        super().__init__(message)
+        self.err = err
+
+
+def socket_path(values: Mapping[str, str]) -> str:
+    """Return the path that `--csi-address` leads to."""
+    address = values["csi-address"]
+    try:
+        return csi_address.socket_path(address)
+    except ValueError as error:
+        raise ConfigError(f"--csi-address={quote(address)} {error}") from error
+
+
+def probe_timeout(values: Mapping[str, str]) -> float:
+    """Return the seconds of `--probe-timeout`."""
+    return _bounded("probe-timeout", kinds.duration(values["probe-timeout"]), values)
+
+
+def probe_interval(values: Mapping[str, str]) -> float | None:
+    """Return the seconds of `--probe-interval`, None for auto."""
+    seconds = kinds.interval(values["probe-interval"])
+    return None if seconds is None else _bounded("probe-interval", seconds, values)
+
+
+def _bounded(name: str, seconds: float, values: Mapping[str, str]) -> float:
+    if seconds < kinds.duration(_SHORTEST):
+        raise ConfigError(
+            f"--{name}={quote(values[name])} is too short: give at least {_SHORTEST}, "
+            f"or leave it out for {FLAGS[name].default}"
+        )
+    return seconds
