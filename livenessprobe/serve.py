@@ -1,7 +1,7 @@
 """The composition: who is told what, and under which nursery.
 
     prober --result--> metrics, identity, statelog, watch
-    HTTP   --path----> prober.ask or metrics
+    HTTP   --path----> prober.ask, metrics or a page
     watch  ----------> prober: the driver hung up, its socket is another one
 
 One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
@@ -11,6 +11,7 @@ Probe, so that a caller hears "nothing known yet" instead of "connection refused
 from __future__ import annotations
 
 import signal
+import time
 from collections import defaultdict
 from contextlib import closing
 from functools import partial
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe import klog
+from livenessprobe import __version__, klog
 from livenessprobe.driver import Driver
 from livenessprobe.health import Question
 from livenessprobe.identity import Identity
@@ -27,7 +28,7 @@ from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.prober import Prober
 from livenessprobe.statelog import StateLog
 from livenessprobe.watch import Watch
-from livenessprobe.web import endpoints, server
+from livenessprobe.web import endpoints, grpc_health, server, zpages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,18 +70,8 @@ async def _run(config: Config, driver: Driver) -> None:
     prober = Prober(
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
-    routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)  # by listen address
-    for question in Question:
-        routes[config.health_address][f"/{question.value}"] = endpoints.health(
-            question.value, partial(prober.ask, question), lambda: identity.driver_name
-        )
-    if config.metrics_address is not None:
-        routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
-            CONTENT_TYPE, metrics.render
-        )
-
     async with trio.open_nursery() as nursery:
-        await _serve_http(nursery, routes)
+        await _serve_http(nursery, _routes(config, prober, identity, metrics))
         nursery.start_soon(prober.run)
         nursery.start_soon(
             partial(
@@ -99,6 +90,32 @@ async def _run(config: Config, driver: Driver) -> None:
                 probe_timeout=config.probe_timeout,
             )
         )
+
+
+def _routes(
+    config: Config, prober: Prober, identity: Identity, metrics: Metrics
+) -> Mapping[str, endpoints.Routes]:
+    """Return what is answered, by listen address."""
+    routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)
+    own = routes[config.health_address]
+    for question in Question:
+        own[f"/{question.value}"] = endpoints.health(
+            question.value, partial(prober.ask, question), lambda: identity.driver_name
+        )
+    own |= grpc_health.routes(prober.ask)
+    started_at = trio.current_time()
+    own["/statusz"] = zpages.statusz(
+        started_at=time.time(),
+        uptime=lambda: trio.current_time() - started_at,
+        version=__version__,
+        paths=own,
+    )
+    own["/flagz"] = zpages.flagz(config.texts)
+    if config.metrics_address is not None:
+        routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
+            CONTENT_TYPE, metrics.render
+        )
+    return routes
 
 
 async def _serve_http(nursery: trio.Nursery, routes: Mapping[str, endpoints.Routes]) -> None:

@@ -1,100 +1,22 @@
-"""Protobuf messages, strictly.
+"""Replies, read strictly: a driver that answers garbage must not be called healthy."""
 
-betterproto reads what it can: it drops a field that is cut short, and takes a value of the wrong
-type as it comes. A Probe reply without fields means "ready", so leniency could call a driver
-healthy that answers garbage. Here a reply is first held against the wire format and the types of
-its fields, those inside wrappers and map entries too.
-"""
+from typing import Any
 
-from __future__ import annotations
-
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
-
-import betterproto
-from betterproto import FieldMetadata
 from grpclib.encoding.proto import ProtoCodec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-# What the fields of CSI's Identity replies are made of.
-_WIRE_TYPES = {
-    betterproto.TYPE_BOOL: betterproto.WIRE_VARINT,
-    betterproto.TYPE_STRING: betterproto.WIRE_LEN_DELIM,
-    betterproto.TYPE_MESSAGE: betterproto.WIRE_LEN_DELIM,
-    betterproto.TYPE_MAP: betterproto.WIRE_LEN_DELIM,
-}
+from livenessprobe import protobuf
 
 
 class MalformedReplyError(ValueError):
-    """The driver's reply is no valid message of its type."""
+    """The driver's reply is not one message of its type."""
 
 
 class StrictCodec(ProtoCodec):
-    """grpclib's codec for replies whose fields are strings, maps of strings and wrapped bools."""
+    """grpclib's codec for the replies that `protobuf` can read."""
 
     def decode(self, data: bytes, message_type: Any) -> Any:
         """Return the message; raise `MalformedReplyError` if `data` is not exactly one."""
         try:
-            _check(data, [FieldMetadata.get(field) for field in fields(message_type)])
-            return super().decode(data, message_type)
-        except (LookupError, ValueError) as error:
-            raise MalformedReplyError(f"{data[:64]!r} is no {message_type.__name__}") from error
-
-
-def _check(data: bytes, schema: Iterable[FieldMetadata]) -> None:
-    known = {meta.number: meta for meta in schema}
-    seen: set[int] = set()
-    for number, wire_type, value in _parse(data):
-        meta = known.get(number)
-        if meta is None:
-            continue
-        if wire_type != _WIRE_TYPES[meta.proto_type]:
-            raise ValueError(f"field {number} has wire type {wire_type}")
-        if meta.wraps and number in seen:
-            raise ValueError(f"field {number} is there twice")  # protobuf would merge the two
-        seen.add(number)
-        if parts := _parts(meta):
-            _check(value, parts)
-
-
-def _parts(meta: FieldMetadata) -> list[FieldMetadata]:
-    types = (meta.wraps,) if meta.wraps else meta.map_types or ()
-    return [FieldMetadata(number, type_) for number, type_ in enumerate(types, start=1)]
-
-
-def _parse(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the number, wire type and value of each field; raise LookupError or ValueError."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at, bits=32)
-        number, wire_type = tag >> 3, tag & 0b111
-        match wire_type:
-            case betterproto.WIRE_VARINT:
-                _, end = _varint(data, at, bits=64)
-            case betterproto.WIRE_FIXED_32:
-                end = at + 4
-            case betterproto.WIRE_FIXED_64:
-                end = at + 8
-            case betterproto.WIRE_LEN_DELIM:
-                length, at = _varint(data, at, bits=32)
-                end = at + length
-            case _:
-                raise ValueError(f"wire type {wire_type} is not for proto3")
-        if number == 0 or end > len(data):
-            raise ValueError(f"field {number} ends at byte {end} of {len(data)}")
-        yield number, wire_type, data[at:end]
-        at = end
-
-
-def _varint(data: bytes, at: int, *, bits: int) -> tuple[int, int]:
-    """Return the number at `at` and where it ends."""
-    value = 0
-    for shift in range(0, bits, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80 and value < 1 << bits:
-            return value, at
-    raise ValueError(f"a number of more than {bits} bits")
+            return protobuf.parse(data, message_type)
+        except protobuf.MalformedMessageError as error:
+            raise MalformedReplyError(str(error)) from error

@@ -1,1 +1,12 @@
-"""HTTP: what an answer is (`response`), which one is given (`endpoints`), who serves (`server`)."""
+"""HTTP, and gRPC on top of it.
+
+server         who serves: hypercorn, connection by connection
+asgi           from hypercorn's events to a request, and from a response to events
+endpoints      which answer is given: plain functions by path
+verbose        the checks behind a verdict
+zpages         /statusz and /flagz
+grpc_health    the gRPC health service
+grpc           gRPC's rules for one call
+request        a request as a value
+response       an answer as a value
+"""

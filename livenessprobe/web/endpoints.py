@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from livenessprobe.web import response
+from livenessprobe.web import grpc, response
 from livenessprobe.web.request import Request
 from livenessprobe.web.response import Response
 from livenessprobe.web.verbose import checks
@@ -26,8 +26,11 @@ NOT_FOUND = response.text(404, "404 page not found\n")
 
 def answer(routes: Routes, request: Request) -> Response:
     """Return what the endpoint at the request's path answers, or that there is none."""
-    endpoint = routes.get(request.path)
-    return NOT_FOUND if endpoint is None else endpoint(request)
+    return routes.get(request.path, _not_found)(request)
+
+
+def _not_found(request: Request) -> Response:
+    return grpc.unimplemented(request) if grpc.is_call(request) else NOT_FOUND
 
 
 _short = lru_cache(maxsize=64)(response.text)  # there are few, and they are asked for all the time

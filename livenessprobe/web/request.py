@@ -11,16 +11,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client wants to know; anything in it may be hostile.
-
-    Whatever the method, the question is the same, so it is not here.
-    """
+    """What a client wants to know; anything in it may be hostile."""
 
     path: str
     """Decoded, without the query."""
     query: bytes = b""
     headers: Iterable[tuple[bytes, bytes]] = ()
     """Names in lower case."""
+    method: str = "GET"
+    """Matters to gRPC; for the rest, the question is the same whatever the method."""
+    http_version: str = "1.1"
+    """The word "2" for HTTP/2."""
+    body: bytes = b""
+    """Of a gRPC call, and of one that is too long only the beginning."""
 
     def asks_for(self, name: bytes) -> bool:
         """Return whether the query has this parameter, whatever its value."""

@@ -6,13 +6,19 @@ MAX_TEXT_BYTES = 8 * 1024
 """Reasons are for a person's eyes; and the kubelet reads 10 KiB at most."""
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Names in lower case."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """A whole answer; it can be sent any number of times."""
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Headers
     body: bytes
+    trailers: Headers = ()
+    """Header fields after the body; for HTTP/2 only, and for whoever says that it takes them."""
 
 
 def make(status: int, content_type: str, body: bytes) -> Response:
@@ -30,10 +36,19 @@ def make(status: int, content_type: str, body: bytes) -> Response:
 
 def text(status: int, words: str) -> Response:
     """Return a plain-text answer; `words` are cut to `MAX_TEXT_BYTES` of valid UTF-8."""
-    cut = words.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
-    return make(status, "text/plain; charset=utf-8", cut.encode())
+    return make(status, "text/plain; charset=utf-8", encode(words, MAX_TEXT_BYTES))
+
+
+def encode(words: str, max_bytes: int) -> bytes:
+    """Return as much of `words` in valid UTF-8 as `max_bytes` hold."""
+    return words.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
 
 
 def aged(response: Response, age: float) -> Response:
     """Return `response` with the age, in seconds, of what it tells (RFC 9111, 5.1)."""
-    return replace(response, headers=(*response.headers, (b"age", b"%d" % age)))
+    return with_header(response, b"age", b"%d" % age)
+
+
+def with_header(response: Response, name: bytes, value: bytes) -> Response:
+    """Return `response` with one more header field."""
+    return replace(response, headers=(*response.headers, (name, value)))

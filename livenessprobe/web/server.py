@@ -17,6 +17,7 @@ Once hypercorn does these three, this module can shrink to a call of its `serve`
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
@@ -81,6 +82,7 @@ class _Server:
         self._config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
         self._config.include_server_header = False
         self._config.keep_alive_timeout = IDLE
+        self._config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
 
     async def accept(
         self,
