@@ -32,7 +32,7 @@ PATIENCE = 15.0
 # The issue is a pod's deletion: kubelet waits for the sidecar. About a second is expected.
 STOP_WITHIN = 3.0
 
-KUBELET = {"User-Agent": "kube-probe/1.34", "Accept": "*/*", "Connection": "close"}
+KUBELET = {"User-Agent": "kube-probe/1.34", "Connection": "close"}
 
 T = TypeVar("T")
 
@@ -63,11 +63,13 @@ class Response:
     body: str
 
 
-def ask(address: Address, target: str = "/healthz", method: str = "GET") -> Response:
+def ask(
+    address: Address, target: str = "/healthz", method: str = "GET", accept: str = "*/*"
+) -> Response:
     """Send one request over a new connection, as kubelet does."""
     connection = HTTPConnection(*address, timeout=PATIENCE)
     try:
-        connection.request(method, target, headers=KUBELET)
+        connection.request(method, target, headers=KUBELET | {"Accept": accept})
         response = connection.getresponse()
         return Response(
             status=response.status,
@@ -205,9 +207,9 @@ class Sidecar:
         """The first listener."""
         return self.addresses[0]
 
-    def ask(self, target: str = "/healthz", method: str = "GET") -> Response:
+    def ask(self, target: str = "/healthz", method: str = "GET", accept: str = "*/*") -> Response:
         """Send one request to the first listener."""
-        return ask(self.address, target, method)
+        return ask(self.address, target, method, accept)
 
     def wait_for_listeners(self, number: int) -> None:
         """Wait until it has announced so many listeners."""

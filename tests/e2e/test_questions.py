@@ -1,0 +1,90 @@
+"""The health questions and pages over HTTP, in every state that the driver can be in."""
+
+import json
+import time
+from itertools import chain
+
+import pytest
+
+import livenessprobe
+from livenessprobe.flags.config import OWN_PATHS
+from tests.e2e.conftest import StartSidecar
+from tests.e2e.harness import DriverProcess, Sidecar
+
+HTTP = "--http-endpoint=127.0.0.1:0"
+
+# What each state answers to /healthz, /livez and /readyz.
+STATES = {
+    "ready": [200, 200, 200],
+    "not-ready": [500, 200, 500],
+    "error 9 on fire": [500, 500, 500],
+    "hang": [500, 500, 500],
+}
+
+# Far above the milliseconds that an answer takes, far below the seconds of a hung driver.
+AT_ONCE = 0.1
+
+
+@pytest.mark.parametrize(("state", "statuses"), STATES.items())
+def test_alive_and_ready_are_two_questions(
+    driver: DriverProcess, start_sidecar: StartSidecar, state: str, statuses: list[int]
+) -> None:
+    driver.tell(state)
+    sidecar = start_sidecar(HTTP)
+    driver.wait_for_probes(3)
+    answers = [sidecar.ask(path) for path in ("/healthz", "/livez", "/readyz")]
+    assert [answer.status for answer in answers] == statuses
+    verbose = [sidecar.ask(f"{path}?verbose") for path in ("/healthz", "/livez", "/readyz")]
+    assert [answer.status for answer in verbose] == statuses
+
+
+def test_verbose_lists_what_was_checked(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+    driver.tell("not-ready")
+    sidecar = start_sidecar(HTTP)
+    sidecar.wait_for(500, "not ready")
+    sidecar.wait_for_log("CSI driver name")
+    lines = sidecar.ask("/livez?verbose").body.splitlines()
+    assert lines[:3] == ["[+]csi-probe ok", "[+]socket ok", "[+]prober ok"]
+    assert [line.partition(":")[0] for line in lines[3:5]] == ["result age", "Probe latency"]
+    assert lines[5:] == ["driver name: fake.csi.example.com", "livez check passed"]
+    assert sidecar.ask("/readyz?verbose").body.startswith(
+        "[-]csi-probe failed: driver responded but is not ready\n"
+    )
+
+
+def test_the_pages_tell_what_runs_and_with_which_flags(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(HTTP, "--v=1")
+    assert sidecar.ask("/statusz").body.startswith("livenessprobe statusz\n")
+    status = json.loads(sidecar.ask("/statusz", accept="application/json").body)
+    assert status["binaryVersion"] == livenessprobe.__version__
+    assert {*OWN_PATHS, "/metrics"} <= set(status["paths"])
+    assert "\nv=1\n" in sidecar.ask("/flagz").body
+    flags = json.loads(sidecar.ask("/flagz", accept="application/json").body)["flags"]
+    assert (flags["v"], flags["http-endpoint"]) == ("1", "127.0.0.1:0")
+
+
+def test_every_path_is_answered(start_sidecar: StartSidecar) -> None:
+    sidecar = start_sidecar(HTTP)
+    assert {sidecar.ask(path).status for path in OWN_PATHS} == {200, 500}
+
+
+def test_no_answer_waits_for_a_hung_driver(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    driver.tell("hang")
+    sidecar = start_sidecar(HTTP, "--probe-timeout=3s")
+    driver.wait_for_probes(1)
+    paths = sorted(OWN_PATHS | {f"{path}?verbose" for path in ("/healthz", "/livez", "/readyz")})
+    took = sorted(chain.from_iterable(times(sidecar, path) for path in paths))
+    assert took[len(took) // 2] < 0.01
+    assert took[-1] < AT_ONCE
+
+
+def times(sidecar: Sidecar, path: str) -> list[float]:
+    """How long ten answers take, in seconds."""
+    took = []
+    for _ in range(10):
+        started = time.monotonic()
+        sidecar.ask(path)
+        took.append(time.monotonic() - started)
+    return took
