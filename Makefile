@@ -12,7 +12,7 @@ help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
-	@echo "make simulate  the README's table and picture of schedules, two minutes"
+	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
@@ -36,7 +36,8 @@ check: $(DEV)/ready
 	$(MAKE) --no-print-directory check-generated check-lock
 
 simulate: $(DEV)/ready
-	$(BIN)/python -m tests.simulation --svg tests/simulation/policies.svg
+	@mkdir -p build
+	$(BIN)/python -m tests.simulation --svg build/policies.svg
 
 format: $(DEV)/ready
 	$(BIN)/ruff check --fix-only

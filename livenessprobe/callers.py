@@ -1,7 +1,8 @@
 """Who asks, and when they will ask again: from the times of requests to expected ones.
 
-Pure: times are arguments, in seconds on one monotonic clock. A kubelet asks at a period of whole
-seconds, and nothing in a request tells which of its probes it belongs to, so only times count:
+No clock, no IO: times are arguments, in seconds on one monotonic clock. A kubelet asks at a
+period of whole seconds, and nothing in a request tells which of its probes it is, so only times
+count:
 
     stray, stray, stray, each one period after the other -> a caller, whose next request is expected
     a request where one is expected                      -> the caller goes on from there
@@ -15,6 +16,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOLERANCE = 0.1
 """Seconds by which a request may miss its time.
@@ -50,12 +55,16 @@ class Caller:
         self.expected = now + self.period
         self._trust = min(self._trust + 1, _MAX_TRUST)
 
-    def is_trusted_at(self, now: float) -> bool:
-        """Go on to the request that can still come, and return whether it can be counted on."""
-        while self._trust > 0 and now > self.expected + TOLERANCE:
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its next request can be counted on."""
+        return self._trust > 0
+
+    def go_on_to(self, now: float) -> None:
+        """Give up the requests that did not come, until one that can still come."""
+        while self.is_trusted and now > self.expected + TOLERANCE:
             self.expected += self.period
             self._trust -= _MISS
-        return self._trust > 0
 
     def accounts_for(self, now: float) -> bool:
         """Return whether a request is the expected one, or came along with the one before."""
@@ -71,14 +80,20 @@ class Callers:
         self._strays: deque[float] = deque(maxlen=_MAX_STRAYS)
         self._periods: deque[int] = deque(maxlen=MAX_CALLERS)  # of all callers ever, newest last
 
-    def at(self, now: float) -> list[Caller]:
-        """Return the callers that can be counted on, each with its next request."""
-        self._callers = [caller for caller in self._callers if caller.is_trusted_at(now)]
-        return self._callers
+    def __iter__(self) -> Iterator[Caller]:
+        """Yield the callers that could be counted on at the last `go_on_to`."""
+        return iter(self._callers)
+
+    def go_on_to(self, now: float) -> None:
+        """Forget the callers that do not come any more."""
+        for caller in self._callers:
+            caller.go_on_to(now)
+        self._callers = [caller for caller in self._callers if caller.is_trusted]
 
     def asked(self, now: float) -> bool:
         """Learn from one request; return whether it was expected."""
-        accountable = [caller for caller in self.at(now) if caller.accounts_for(now)]
+        self.go_on_to(now)
+        accountable = [caller for caller in self._callers if caller.accounts_for(now)]
         for caller in accountable:
             if now >= caller.expected - TOLERANCE:
                 caller.came(now)
@@ -88,6 +103,10 @@ class Callers:
             self._learn(now)
             self._strays.append(now)
         return False
+
+    def account_for(self, now: float) -> bool:
+        """Return whether the request that has just been asked was that of a caller known by now."""
+        return any(caller.accounts_for(now) for caller in self._callers)
 
     def _learn(self, now: float) -> None:
         for stray in reversed(self._strays):

@@ -19,8 +19,8 @@ from livenessprobe import strconv
 from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.errors import DriverError
-from livenessprobe.health import YES, Question
-from livenessprobe.prober import probe_once
+from livenessprobe.health import Question, is_yes
+from livenessprobe.probe import probe_once
 
 if TYPE_CHECKING:
     from livenessprobe.flags import CheckConfig
@@ -40,7 +40,7 @@ class Answer:
     @property
     def healthy(self) -> bool:
         """The verdict, that of /healthz."""
-        return Question.HEALTHZ in YES[self.result.status]
+        return is_yes(Question.HEALTHZ, self.result.status)
 
 
 async def check(config: CheckConfig) -> Answer:

@@ -32,6 +32,11 @@ YES = {
 }
 
 
+def is_yes(question: Question, status: ProbeStatus) -> bool:
+    """Return whether a Probe that ended so answers the question by yes."""
+    return question in YES[status]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The answer to one health question."""
@@ -70,5 +75,5 @@ def judge(
             age=age,
             is_void=True,
         )
-    healthy = question in YES[last.status]
+    healthy = is_yes(question, last.status)
     return Verdict(healthy=healthy, reason="ok" if healthy else last.message, last=last, age=age)

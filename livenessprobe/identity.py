@@ -3,7 +3,8 @@
 A task of its own beside the prober, so that a driver that hangs in `GetPluginInfo` delays no
 Probe. It is fed with finished Probes and asks only right after one that reached the driver:
 
-    driver reached, name wanted -> ask -> told: content until the driver was unreachable
+    driver reached, name wanted -> ask -> told: content until the driver was unreachable, or is
+                                          another one
                                        -> not told: ask again, RETRY later
 """
 
@@ -16,7 +17,7 @@ import trio
 from livenessprobe import klog
 from livenessprobe.deadline import call_within
 from livenessprobe.errors import DriverError
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.result import REACHED, ProbeResult, ProbeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +30,6 @@ RETRY = 10.0
 
 Often enough for a label; such a driver may never tell it, and each refusal costs it a call.
 """
-
-_REACHED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
 
 log = klog.get_logger(__name__)
 
@@ -49,8 +48,12 @@ class Identity:
         """Note what one Probe says about whether the driver should be asked, and can be."""
         if result.status is ProbeStatus.UNREACHABLE:
             self._wanted = True
-        elif result.status in _REACHED and self._wanted:
+        elif result.status in REACHED and self._wanted:
             self._can_ask.set()
+
+    def recreated(self) -> None:
+        """Note that the driver's socket is another one, and so the driver."""
+        self._wanted = True
 
     async def run(
         self,

@@ -13,33 +13,29 @@ from typing import TYPE_CHECKING
 import trio
 
 from livenessprobe import health, klog
-from livenessprobe.deadline import call_within
-from livenessprobe.errors import (
-    DeadlineExceededError,
-    DriverError,
-    DriverUnreachableError,
-    RPCError,
-)
+from livenessprobe.probe import probe_once
 from livenessprobe.result import ProbeResult, ProbeStatus
 from livenessprobe.schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from livenessprobe.health import Question, Verdict
+    from livenessprobe.probe import Probe
 
-    Probe = Callable[[float], Awaitable[bool]]
-    """Asks the driver, told its deadline in seconds, whether it is ready; raises `DriverError`."""
+LATENESS = 0.25
+"""Seconds by which a Probe may outlast its deadline on a busy machine.
 
-NOT_READY = "driver responded but is not ready"
+One that takes longer was not ended by the driver's silence but by a halt of our own, in which the
+answer may have come. It says nothing about the driver.
+"""
+
+HALTED = (
+    "A Probe outlasted its deadline, it says nothing of the driver: livenessprobe was stopped or "
+    "starved of CPU"
+)
 
 log = klog.get_logger(__name__)
-
-_STATUS_BY_ERROR: dict[type[DriverError], ProbeStatus] = {
-    DriverUnreachableError: ProbeStatus.UNREACHABLE,
-    DeadlineExceededError: ProbeStatus.TIMED_OUT,
-    RPCError: ProbeStatus.FAILED,
-}
 
 
 class Prober:
@@ -64,6 +60,7 @@ class Prober:
         self._publish = publish
         self._probe_timeout = probe_timeout
         self._wait = trio.CancelScope()
+        self._logged_void: ProbeResult | None = None
 
     async def run(self) -> None:
         """Probe whenever it is due, until cancelled."""
@@ -72,6 +69,10 @@ class Prober:
                 await trio.sleep_forever()
             self.schedule.began(trio.current_time())
             result = await probe_once(self._probe, self._probe_timeout)
+            if self._was_halted(result):
+                log.warning(HALTED, lasted=f"{result.latency:.3f}s")
+                self.schedule.came_to_nothing()
+                continue
             self._log_delay(result)
             self.schedule.finished(result)
             self.last = result
@@ -82,43 +83,38 @@ class Prober:
         now = trio.current_time()
         verdict = health.judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
         self.schedule.asked(now, healthy=verdict.healthy)
-        self._wait.deadline = self.schedule.due
+        self._reschedule()
+        if verdict.is_void:
+            self._log_void(verdict)
         return verdict
 
     def hung_up(self) -> None:
         """Learn that the driver has ended the connection of the last Probe."""
         self.schedule.hung_up(trio.current_time())
-        self._wait.deadline = self.schedule.due
+        self._reschedule()
 
     def recreated(self) -> None:
         """Learn that the driver's socket is another one than at the last Probe's start."""
         self.schedule.recreated(trio.current_time())
-        self._wait.deadline = self.schedule.due
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        self._wait.deadline = self.schedule.due  # if a Probe is in flight, nobody waits
+
+    def _was_halted(self, result: ProbeResult) -> bool:
+        """Return whether a Probe timed out because this process, or its thread, did not run."""
+        late = result.latency - self._probe_timeout
+        return result.status is ProbeStatus.TIMED_OUT and late > LATENESS
+
+    def _log_void(self, verdict: Verdict) -> None:
+        if self._logged_void is not self.last:  # once is enough: the reason does not change
+            self._logged_void = self.last
+            log.error("Health check failed", err=verdict.reason, state="unknown")
 
     def _log_delay(self, result: ProbeResult) -> None:
         if self.last is not None and result.finished_at > self.schedule.valid_until:
             log.warning(
-                "No Probe finished for long: livenessprobe was stopped or starved of CPU",
+                "No Probe finished for long: livenessprobe was stopped or starved of CPU, or could "
+                "not end a Probe",
                 lasted=f"{result.finished_at - self.last.finished_at:.3f}s",
             )
-
-
-async def probe_once(probe: Probe, probe_timeout: float) -> ProbeResult:
-    """Run one Probe. Whatever the driver does, it has its result in `probe_timeout` seconds."""
-    started_at = trio.current_time()
-    status, message = ProbeStatus.READY, ""
-    grpc_status: str | None = "OK"
-    try:
-        if not await call_within(probe_timeout, probe):
-            status, message = ProbeStatus.NOT_READY, NOT_READY
-    except DriverError as error:
-        status, message = _STATUS_BY_ERROR[type(error)], str(error)
-        grpc_status = error.grpc_status
-    finished_at = trio.current_time()
-    return ProbeResult(
-        status=status,
-        message=message,
-        grpc_status=grpc_status,
-        latency=finished_at - started_at,
-        finished_at=finished_at,
-    )

@@ -17,6 +17,10 @@ class ProbeStatus(Enum):
     """There was nobody to call: no connection came about."""
 
 
+REACHED = frozenset({ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED})
+"""Those that tell of somebody who was there and did something, in good time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
     """One finished Probe. Immutable, so one assignment publishes it to every reader."""

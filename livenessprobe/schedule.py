@@ -1,7 +1,8 @@
 """When the next Probe starts, and until when the last result counts.
 
-Pure: times are arguments, in seconds on one monotonic clock. The schedule is told what happens
-and always has one time at which the next Probe is `due`, the earliest that anything asks for:
+No clock, no IO: times are arguments, in seconds on one monotonic clock. The schedule is told what
+happens and always has one time at which the next Probe is `due`, the earliest that anything asks
+for:
 
     at a fixed interval   one interval after the last Probe began
     auto, callers known   just before their next requests, see `_windows`
@@ -10,13 +11,14 @@ and always has one time at which the next Probe is `due`, the earliest that anyt
 and in both modes
 
     a failing answer was given    now: no other caller shall get the same failure a second later
-    the driver is not ready       a timeout and `SPACING` after the last Probe began, at the latest,
-                                  unless callers are known: its recovery shall be seen in time
+    the driver is not healthy     a timeout and `SPACING` after the last Probe began, at the latest,
+                                  if somebody asks who is not known: they shall see its recovery
     the driver was unreachable    `SPACING` after the last Probe began, it costs the driver nothing
     the driver hung up            now: its process may have died
     the socket is another one     now: so is the driver
 
-No request makes a Probe begin sooner than `SPACING` after the one before.
+Nobody's requests make a Probe begin sooner than `SPACING`, or the interval if that is shorter,
+after the one before, nor do new sockets after a Probe of a new socket.
 
 A Probe that is due and not begun stays due, whatever else happens. So the result before it ends
 to count at a time that nothing can put off: when this Probe ought to have ended.
@@ -26,11 +28,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import TYPE_CHECKING
 
 from livenessprobe.callers import TOLERANCE, Callers
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.result import REACHED, ProbeResult, ProbeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +60,18 @@ MARGIN = 0.5
 """Seconds that a slow driver has at least to answer before a request."""
 
 REST = 1200.0
-"""Seconds for which a hang-up says nothing after one that was none of a dying driver.
+"""Seconds for which a hang-up says nothing after one of a driver that turned out to live.
 
 A driver that closes idle connections by habit pays for it with one Probe in that time.
 """
 
-_ANSWERED = {ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED}
+JUST_BEFORE = 0.25
+"""Seconds before a request at which a quick driver is asked for it; five times what it needs."""
+
+LAST_MOMENT = 0.1
+"""Seconds before a request in which not even a quick driver's answer may come in time."""
+
+_ALIVE = {ProbeStatus.READY, ProbeStatus.NOT_READY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +101,12 @@ class Schedule:
         self._began_at = now
         self._last: ProbeResult | None = None
         self._latencies: deque[float] = deque(maxlen=5)
-        self._called_for_at: float | None = None  # a request wants a newer result than the last
-        self._at_once = False
+        self._wanted_at: float | None = None  # what has happened since asks for a Probe then
+        self._stranger_waits = False
         self._hung_up = False
         self._rests_until = now
+        self._recreated = False
+        self._met_at = -inf  # when the last Probe of a driver with another socket began
 
     @property
     def valid_until(self) -> float:
@@ -109,42 +119,52 @@ class Schedule:
         # little, so that after a halt there is no need to catch up.
         self._began_at = max(self.due, now - TOLERANCE)
         self._in_flight = True
-        self._called_for_at = None
-        self._at_once = False
+        self._wanted_at = None
+        if self._recreated:
+            self._met_at, self._recreated = now, False
 
     def finished(self, result: ProbeResult) -> None:
         """Note how the Probe that had begun has ended."""
         self._in_flight = False
         self._last = result
-        if result.status in _ANSWERED:
+        self._stranger_waits &= not self._is_healthy()
+        if result.status in REACHED:
             self._latencies.append(result.latency)
-        if self._hung_up and result.status is not ProbeStatus.UNREACHABLE:
+        if self._hung_up and result.status in _ALIVE:
             self._rests_until = result.finished_at + REST
         self._hung_up = False
         self.due = self._next(result.finished_at)
 
+    def came_to_nothing(self) -> None:
+        """Note that the Probe that had begun says nothing: it is still due."""
+        self._in_flight = False
+
     def asked(self, now: float, *, healthy: bool) -> None:
         """Note one request and what it was told."""
         came_as_expected = self.callers.asked(now)
+        if not came_as_expected and not healthy:
+            self._stranger_waits = not self.callers.account_for(now)
+        if self._in_flight:
+            return
         if not healthy or (self._interval is None and not came_as_expected):
-            self._call_for_newer(now)
+            self._want(max(now, self._began_at + self._spacing), now)
         elif came_as_expected:
             self._plan(now)
 
     def hung_up(self, now: float) -> None:
         """Note that the driver ended the connection of the last Probe."""
         if not self._in_flight and now >= self._rests_until:
-            self._hung_up = self._at_once = True
-            self._plan(now)
+            self._hung_up = True
+            self._want(now, now)
 
     def recreated(self, now: float) -> None:
         """Note that the driver's socket is another one than at the last Probe's start."""
-        self._hung_up, self._at_once = False, True
-        self._plan(now)
+        self._hung_up, self._recreated = False, True
+        self._want(max(now, self._met_at + SPACING), now)
 
-    def _call_for_newer(self, now: float) -> None:
-        if self._called_for_at is None and not self._in_flight:
-            self._called_for_at = now
+    def _want(self, at: float, now: float) -> None:
+        if self._wanted_at is None or at < self._wanted_at:
+            self._wanted_at = at
             self._plan(now)
 
     def _plan(self, now: float) -> None:
@@ -155,22 +175,23 @@ class Schedule:
         return max(now, min(self._wishes(now)))
 
     def _wishes(self, now: float) -> Iterator[float]:
-        starts = () if self._interval else self._before_requests(now)
+        starts = self._before_requests(now) if self._interval is None else ()
         yield min(starts, default=self._began_at + self._pause())
-        if self._called_for_at is not None:
-            yield max(self._called_for_at, self._began_at + self._spacing)
+        if self._stranger_waits:
+            yield self._began_at + self._pause()
         if self._last is not None and self._last.status is ProbeStatus.UNREACHABLE:
             yield self._began_at + self._spacing
-        if self._at_once:
-            yield now
+        if self._wanted_at is not None:
+            yield self._wanted_at
 
     def _pause(self) -> float:
         """Return the time between two Probes for nobody in particular."""
-        pause = self._interval or IDLE
-        return pause if self._is_ready() else min(pause, self._probe_timeout + self._spacing)
+        pause = IDLE if self._interval is None else self._interval
+        return pause if self._is_healthy() else min(pause, self._probe_timeout + self._spacing)
 
     def _before_requests(self, now: float) -> Iterator[float]:
-        for caller in self.callers.at(now):
+        self.callers.go_on_to(now)
+        for caller in self.callers:
             for window in self._windows(caller.period):
                 yield self._start_in(window, caller.expected, caller.period, now)
 
@@ -185,18 +206,19 @@ class Schedule:
         """
         timeout = self._probe_timeout
         if self._is_quick():
-            yield Window(earliest=SPACING, best=0.25, latest=0.1)
-            if self._is_ready():
-                yield Window(earliest=timeout + SPACING, best=timeout + 0.25, latest=timeout)
+            yield Window(earliest=SPACING, best=JUST_BEFORE, latest=LAST_MOMENT)
+            if self._is_healthy():
+                best = timeout + JUST_BEFORE
+                yield Window(earliest=timeout + SPACING, best=best, latest=timeout)
         else:
             early = (timeout + QUICK) % period
             yield Window(
                 earliest=min(timeout + SPACING, period + TOLERANCE),
                 best=early if early >= MARGIN else period / 2,
-                latest=0.1,
+                latest=LAST_MOMENT,
             )
 
-    def _is_ready(self) -> bool:
+    def _is_healthy(self) -> bool:
         return self._last is None or self._last.status is ProbeStatus.READY
 
     def _is_quick(self) -> bool:

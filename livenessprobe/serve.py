@@ -58,7 +58,7 @@ async def serve(config: Config) -> None:
 async def _run(config: Config, driver: Driver) -> None:
     identity = Identity()
     metrics = Metrics(lambda: identity.driver_name)
-    statelog = StateLog(lambda: identity.driver_name)
+    statelog = StateLog(config.socket_path, lambda: identity.driver_name)
     watch = Watch()
 
     def publish(result: ProbeResult) -> None:
@@ -67,8 +67,19 @@ async def _run(config: Config, driver: Driver) -> None:
         statelog.observe(result)
         watch.observe(result)
 
+    def recreated() -> None:
+        identity.recreated()
+        prober.recreated()
+
     prober = Prober(
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
+    )
+    log.info(
+        "Starting livenessprobe",
+        version=__version__,
+        socket=config.socket_path,
+        probe_timeout=config.texts["probe-timeout"],
+        probe_interval=config.texts["probe-interval"],
     )
     async with trio.open_nursery() as nursery:
         await _serve_http(nursery, _routes(config, prober, identity, metrics))
@@ -79,7 +90,7 @@ async def _run(config: Config, driver: Driver) -> None:
                 driver.wait_hung_up,
                 driver.socket_changed,
                 hung_up=prober.hung_up,
-                recreated=prober.recreated,
+                recreated=recreated,
             )
         )
         nursery.start_soon(

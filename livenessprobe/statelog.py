@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from livenessprobe import klog
-from livenessprobe.health import YES, Question
+from livenessprobe.health import Question, is_yes
 from livenessprobe.result import ProbeResult, ProbeStatus
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ log = klog.get_logger(__name__)
 
 
 class StateLog:
-    """Logs what `observe` is fed with. `driver_name` returns the name if it is known by now."""
+    """Logs what `observe` is fed with, of the driver at `socket_path`.
 
-    def __init__(self, driver_name: Callable[[], str | None]) -> None:
+    `driver_name` returns its name if it is known by now.
+    """
+
+    def __init__(self, socket_path: str, driver_name: Callable[[], str | None]) -> None:
+        self._socket_path = socket_path
         self._driver_name = driver_name
         self._since: ProbeResult | None = None  # the first result of the state that holds
         self._bad_since: ProbeResult | None = None  # the first result since the last healthy one
@@ -67,11 +71,15 @@ class StateLog:
         values = {} if not result.message else {"err": result.message}
         if name := self._driver_name():
             values["driver"] = name
-        return values | {"state": result.status.value, "latency": _shown(result.latency)}
+        return values | {
+            "socket": self._socket_path,
+            "state": result.status.value,
+            "latency": _shown(result.latency),
+        }
 
 
 def _is_healthy(result: ProbeResult) -> bool:
-    return Question.HEALTHZ in YES[result.status]
+    return is_yes(Question.HEALTHZ, result.status)
 
 
 def _state(result: ProbeResult) -> tuple[object, ...]:

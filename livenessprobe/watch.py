@@ -56,7 +56,10 @@ class Watch:
             nursery.start_soon(self._look, socket_changed, recreated)
             while True:
                 await wait_hung_up()
-                (recreated if socket_changed() else hung_up)()
+                if socket_changed():
+                    recreated()
+                else:
+                    hung_up()
 
     async def _look(
         self, socket_changed: Callable[[], bool], recreated: Callable[[], None]

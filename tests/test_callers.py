@@ -15,7 +15,8 @@ def every(period: float, *, times: int, start: float = 0.0) -> list[float]:
 
 def known(callers: Callers, now: float) -> dict[int, float]:
     """Return when the next request of each period is expected."""
-    return {caller.period: caller.expected for caller in callers.at(now)}
+    callers.go_on_to(now)
+    return {caller.period: caller.expected for caller in callers}
 
 
 def asked_at(times: Iterable[float]) -> tuple[Callers, list[bool]]:
@@ -101,7 +102,7 @@ def test_whatever_comes_there_is_a_bound_on_callers_and_none_is_overdue(times: l
     callers = Callers()
     for now in times:
         callers.asked(now)
-        trusted = callers.at(now)
+        trusted = list(callers)
         assert len(trusted) <= MAX_CALLERS
         assert all(now - TOLERANCE <= caller.expected for caller in trusted)
         assert all(caller.expected <= now + caller.period + TOLERANCE for caller in trusted)
@@ -114,4 +115,4 @@ def test_no_more_callers_are_learned_than_a_pod_can_have() -> None:
         for time in every(100, times=5, start=number * 3.37)
     )
     callers, _ = asked_at(times)
-    assert len(callers.at(440.0)) == MAX_CALLERS
+    assert len(list(callers)) == MAX_CALLERS

@@ -82,7 +82,8 @@ def asked(containers: Iterable[Container]) -> Iterator[Target]:
 
 
 def probes(container: Container) -> list[dict[str, Any]]:
-    return [container[name] for name in ("livenessProbe", "readinessProbe") if name in container]
+    names = ("livenessProbe", "readinessProbe", "startupProbe")
+    return [container[name] for name in names if name in container]
 
 
 def mounts(container: Container) -> dict[str, str]:

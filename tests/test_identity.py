@@ -156,3 +156,13 @@ async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock
         await trio.testing.wait_all_tasks_blocked()
         assert await after(identity, ProbeStatus.READY) == "new.csi.example.com"
         nursery.cancel_scope.cancel()
+
+
+async def test_another_driver_is_asked_for_its_name(autojump_clock: Clock) -> None:
+    driver = FakeDriver("old.csi")
+    async with running(driver) as identity:
+        assert await after(identity, ProbeStatus.READY) == "old.csi"
+        driver.name = "new.csi"
+        identity.recreated()
+        assert await after(identity, ProbeStatus.READY) == "new.csi"
+    assert driver.asked == 2

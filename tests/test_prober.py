@@ -1,93 +1,23 @@
+from __future__ import annotations
+
 import sys
-from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
-from livenessprobe import health, klog, prober
-from livenessprobe.errors import DriverError, DriverUnreachableError, RPCError
+from livenessprobe import health, klog
+from livenessprobe.errors import DriverUnreachableError
 from livenessprobe.health import Question
 from livenessprobe.prober import Prober
 from livenessprobe.result import ProbeResult, ProbeStatus
+from tests.scripted_probe import answering, raising
 
-Probe = Callable[[float], Awaitable[bool]]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-def answering(ready: bool, *, after: float = 0.0) -> Probe:  # noqa: FBT001 - reads well
-    async def probe(_: float) -> bool:
-        await trio.sleep(after)
-        return ready
-
-    return probe
-
-
-def raising(error: DriverError, *, after: float = 0.0) -> Probe:
-    async def probe(_: float) -> bool:
-        await trio.sleep(after)
-        raise error
-
-    return probe
-
-
-OUTCOMES = [
-    (answering(ready=True, after=0.2), ProbeStatus.READY, "", "OK", 0.2),
-    (
-        answering(ready=False, after=0.2),
-        ProbeStatus.NOT_READY,
-        "driver responded but is not ready",
-        "OK",
-        0.2,
-    ),
-    (
-        raising(RPCError("Internal", "bad"), after=0.1),
-        ProbeStatus.FAILED,
-        "rpc error: code = Internal desc = bad",
-        "Internal",
-        0.1,
-    ),
-    (
-        raising(DriverUnreachableError("/csi.sock: no such file")),
-        ProbeStatus.UNREACHABLE,
-        "/csi.sock: no such file",
-        None,
-        0.0,
-    ),
-    (
-        answering(ready=True, after=60.0),
-        ProbeStatus.TIMED_OUT,
-        "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
-        "DeadlineExceeded",
-        3.0,
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("probe", "status", "message", "grpc_status", "latency"),
-    OUTCOMES,
-    ids=[outcome[1].name for outcome in OUTCOMES],
-)
-async def test_every_way_a_probe_can_end_is_a_result(
-    autojump_clock: trio.testing.MockClock,
-    probe: Probe,
-    status: ProbeStatus,
-    message: str,
-    grpc_status: str | None,
-    latency: float,
-) -> None:
-    result = await prober.probe_once(probe, 3.0)
-    assert result == ProbeResult(
-        status=status,
-        message=message,
-        grpc_status=grpc_status,
-        latency=pytest.approx(latency),  # type: ignore[arg-type] # equal to a float near it
-        finished_at=trio.current_time(),
-    )
-
-
-def test_the_outcomes_above_are_all_there_are() -> None:
-    assert {status for _, status, *_ in OUTCOMES} == set(ProbeStatus)
+    from livenessprobe.probe import Probe
 
 
 async def results_within(seconds: float, probe: Probe) -> list[ProbeResult]:
@@ -210,14 +140,34 @@ async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
     running = Running(nursery)
     await trio.sleep(1.0)
     autojump_clock.jump(60.0)
-    verdict = running.prober.ask(Question.HEALTHZ)  # before any other task has noticed the time
-    assert not verdict.healthy
-    assert "finished 61s ago, the next one should have by now" in verdict.reason
-    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+    for _ in range(3):  # before any other task has noticed the time
+        verdict = running.prober.ask(Question.HEALTHZ)
+        assert not verdict.healthy
+        assert "finished 61s ago, the next one should have by now" in verdict.reason
     await trio.sleep(0.1)
     assert running.prober.ask(Question.HEALTHZ).healthy
-    assert "No Probe finished for long" in capsys.readouterr().err
     assert running.starts == pytest.approx([0.0, 61.0])
+    told = capsys.readouterr().err.splitlines()
+    assert ["Health check failed" in line for line in told] == [True, False]
+    assert ["No Probe finished for long" in line for line in told] == [False, True]
+
+
+async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+    running = Running(nursery)
+    running.outcome = answering(ready=True, after=10.0)  # the halt is longer
+    await trio.sleep(0.1)
+    running.outcome = answering(ready=True)
+    autojump_clock.jump(60.0)
+    await trio.sleep(1.0)
+    assert [result.status for result in running.results] == [ProbeStatus.READY]
+    assert running.starts == pytest.approx([0.0, 60.1])
+    assert "it says nothing of the driver: livenessprobe was stopped" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Single decisions of the schedule. What holds for all of them: test_schedule_properties.py."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -201,6 +202,26 @@ def test_a_failing_driver_is_watched_though_nobody_is_known_to_ask(
     assert driven.until(12.0) == begins
 
 
+def test_a_recovery_is_seen_in_time_for_a_caller_that_is_not_known_among_others() -> None:
+    driven = Driven()
+    driven.ask_regularly(60, times=4)
+    driven.status = NOT_READY
+    driven.schedule.recreated(185.0)
+    driven.until(185.0)
+    driven.ask(190.0)
+    begins = driven.until(210.0)
+    assert max(later - begun for begun, later in pairwise(begins)) <= T + SPACING
+
+
+def test_a_probe_that_came_to_nothing_is_still_due_and_puts_nothing_off() -> None:
+    driven = Driven(interval=10.0)
+    driven.probe()
+    driven.schedule.began(30.0)
+    driven.schedule.came_to_nothing()
+    assert driven.schedule.due == 10.0
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+
+
 @pytest.mark.parametrize("interval", [None, 1.0, 60.0])
 def test_an_unreachable_driver_is_tried_every_second(interval: float | None) -> None:
     driven = Driven(interval)
@@ -233,17 +254,25 @@ def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while
     assert driven.schedule.due == 0.6 + REST
 
 
-@pytest.mark.parametrize("dead", [True, False])
-def test_a_hang_up_of_a_driver_that_died_or_was_replaced_silences_none(*, dead: bool) -> None:
+# A dying process may lose its connections before its listener: it still accepts, and answers not.
+@pytest.mark.parametrize("found", [UNREACHABLE, FAILED, TIMED_OUT])
+def test_a_hang_up_of_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.hung_up(0.5)
-    if dead:
-        driven.status = UNREACHABLE
-        driven.probe()
-        driven.status = READY
-    else:
-        driven.schedule.recreated(0.5)
+    driven.status = found
+    driven.probe()
+    driven.status = READY
+    driven.until(8.0)
+    driven.schedule.hung_up(8.5)
+    assert driven.schedule.due == 8.5
+
+
+def test_a_hang_up_of_a_driver_that_was_replaced_silences_none() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.hung_up(0.5)
+    driven.schedule.recreated(0.5)
     driven.probe()
     driven.schedule.hung_up(3.0)
     assert driven.schedule.due == 3.0
@@ -255,6 +284,17 @@ def test_a_new_socket_makes_a_probe_due_at_once() -> None:
     driven.probe()
     driven.schedule.recreated(0.2)
     assert driven.schedule.due == 0.2
+
+
+def test_new_sockets_again_and_again_make_one_probe_a_second_due() -> None:
+    driven = Driven()
+    driven.probe()
+    begins = []
+    for number in range(100):
+        driven.schedule.recreated(0.2 + number * 0.1)
+        begins += driven.until(0.2 + number * 0.1)
+    assert len(begins) == 10
+    assert min(later - begun for begun, later in pairwise(begins)) >= SPACING - 1e-9
 
 
 def test_a_new_socket_during_a_probe_makes_one_due_after_it() -> None:

@@ -10,6 +10,9 @@ from livenessprobe import klog
 from livenessprobe.result import ProbeResult, ProbeStatus
 from livenessprobe.statelog import StateLog
 
+# The field that every line has.
+AT = 'socket="/csi.sock"'
+
 
 class History:
     """Feeds results one second apart and shows what was logged, without klog's header."""
@@ -17,7 +20,7 @@ class History:
     def __init__(self, verbosity: int = 0, driver_name: str | None = "fake.csi") -> None:
         self._stream = io.StringIO()
         klog.configure(stream=self._stream, logging_format="text", verbosity=verbosity)
-        self._log = StateLog(lambda: driver_name)
+        self._log = StateLog("/csi.sock", lambda: driver_name)
         self._now = 100.0
 
     def add(self, status: ProbeStatus, message: str = "", grpc_status: str = "OK") -> None:
@@ -49,7 +52,7 @@ def test_the_first_result_is_a_change() -> None:
     history = History()
     history.add(ProbeStatus.READY)
     assert history.lines == [
-        'I "Health check succeeded" driver="fake.csi" state="ready" latency="0.002s"'
+        f'I "Health check succeeded" driver="fake.csi" {AT} state="ready" latency="0.002s"'
     ]
 
 
@@ -61,11 +64,11 @@ def test_a_change_tells_why_from_what_and_how_long_that_lasted() -> None:
     history.add(ProbeStatus.READY)
     assert history.lines[1:] == [
         (
-            'E "Health check failed" err="backend down" driver="fake.csi" state="failed" '
+            f'E "Health check failed" err="backend down" driver="fake.csi" {AT} state="failed" '
             'latency="0.002s" previous="ready" lasted="5.000s"'
         ),
         (
-            'I "Health check succeeded" driver="fake.csi" state="ready" latency="0.002s" '
+            f'I "Health check succeeded" driver="fake.csi" {AT} state="ready" latency="0.002s" '
             'previous="failed" lasted="1.000s" unhealthy="1.000s"'
         ),
     ]
@@ -97,7 +100,7 @@ def test_a_failure_that_stays_is_repeated_once_a_minute() -> None:
         history.add(ProbeStatus.UNREACHABLE, "no such file")
     still = (
         'E "Health check still failing" err="no such file" driver="fake.csi" '
-        'state="unreachable" latency="0.002s" unhealthy='
+        f'{AT} state="unreachable" latency="0.002s" unhealthy='
     )
     assert history.lines[1:] == [still + '"60.000s"', still + '"120.000s"']
 
@@ -127,7 +130,7 @@ def test_at_level_5_every_probe_has_a_line() -> None:
     history = History(verbosity=5)
     for _ in range(3):
         history.add(ProbeStatus.READY)
-    line = 'I "Probe finished" driver="fake.csi" state="ready" latency="0.002s"'
+    line = f'I "Probe finished" driver="fake.csi" {AT} state="ready" latency="0.002s"'
     assert history.lines.count(line) == 3
 
 
@@ -136,11 +139,11 @@ def test_at_level_5_the_reason_is_told_too() -> None:
     history.add(ProbeStatus.FAILED, "first", "Internal")
     history.add(ProbeStatus.FAILED, "second", "Internal")
     assert history.lines[-1] == (
-        'I "Probe finished" err="second" driver="fake.csi" state="failed" latency="0.002s"'
+        f'I "Probe finished" err="second" driver="fake.csi" {AT} state="failed" latency="0.002s"'
     )
 
 
 def test_an_unknown_name_is_left_out() -> None:
     history = History(driver_name=None)
     history.add(ProbeStatus.READY)
-    assert history.lines == ['I "Health check succeeded" state="ready" latency="0.002s"']
+    assert history.lines == [f'I "Health check succeeded" {AT} state="ready" latency="0.002s"']

@@ -66,7 +66,7 @@ _TABLE = (
         name="http-endpoint",
         kind=kinds.TEXT,
         word="address",
-        help="Listen here, for /healthz and for the metrics: :9808 means every address, "
+        help="Listen here, for health questions and for the metrics: :9808 means every address, "
         "localhost:9808 or [::1]:9808 only that one. Not together with --health-port or "
         "--metrics-address.",
         group=Group.HTTP,
@@ -76,7 +76,7 @@ _TABLE = (
         kind=kinds.TEXT,
         word="port",
         default="9808",
-        help="Without --http-endpoint, listen on this port of every address, for /healthz only: "
+        help="Without --http-endpoint, listen on this port of every address, for health questions: "
         "a number or a service name such as http.",
         group=Group.HTTP,
     ),
@@ -101,9 +101,10 @@ _TABLE = (
         kind=kinds.INTERVAL,
         word="duration|auto",
         default="auto",
-        help="auto: the driver is asked shortly before the callers ask. A duration such as 500ms "
-        "or 10s, at least 100ms: from the start of one Probe() to the start of the next. One that "
-        "takes longer delays the next; after a failure the next may come sooner.",
+        help="auto: the driver is asked shortly before the callers ask, and every 10s if there are "
+        "none. A duration such as 500ms or 10s, at least 100ms: from the start of one Probe() to "
+        "the start of the next. One that takes longer delays the next; after a failure the next "
+        "may come sooner.",
         group=Group.SCHEDULE,
     ),
     Flag(

