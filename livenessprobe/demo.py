@@ -36,6 +36,7 @@ WELCOME = f"""\
 livenessprobe polls a demo CSI driver once a second. In another terminal, ask it:
 
     curl -i http://{ENDPOINT}/healthz
+    curl -s 'http://{ENDPOINT}/readyz?verbose'
     curl -s http://{ENDPOINT}/metrics
 
 Then type how the driver shall be from now on, and ask again:
