@@ -10,6 +10,7 @@ Probe, so that a caller hears "nothing known yet" instead of "connection refused
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import defaultdict
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     from livenessprobe.flags import Config
     from livenessprobe.result import ProbeResult
 
+PATIENCE = 2.0
+"""Seconds from the signal to the end, whatever holds it up.
+
+Half of one is usual. But a thread may be stuck in the kernel, say with a file system that is gone,
+and the Probe that it is for cannot be cancelled.
+"""
+
 log = klog.get_logger(__name__)
 
 
@@ -53,6 +61,12 @@ async def serve(config: Config) -> None:
             async for signum in signals:
                 log.info("Shutting down", signal=signal.Signals(signum).name)
                 nursery.cancel_scope.cancel()
+                _end_anyway_after(PATIENCE)
+
+
+def _end_anyway_after(seconds: float) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 async def _run(config: Config, driver: Driver) -> None:
@@ -74,15 +88,15 @@ async def _run(config: Config, driver: Driver) -> None:
     prober = Prober(
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
-    log.info(
-        "Starting livenessprobe",
-        version=__version__,
-        socket=config.socket_path,
-        probe_timeout=config.texts["probe-timeout"],
-        probe_interval=config.texts["probe-interval"],
-    )
     async with trio.open_nursery() as nursery:
         await _serve_http(nursery, _routes(config, prober, identity, metrics))
+        log.info(
+            "Probing the CSI driver",
+            version=__version__,
+            socket=config.socket_path,
+            probe_timeout=config.texts["probe-timeout"],
+            probe_interval=config.texts["probe-interval"],
+        )
         nursery.start_soon(prober.run)
         nursery.start_soon(
             partial(

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -166,11 +166,11 @@ class Sidecar:
     and without a traceback in its log.
     """
 
-    def __init__(self, *flags: str, log: Path) -> None:
+    def __init__(self, *flags: str, log: Path, command: Sequence[str | Path] = (COMMAND,)) -> None:
         self._log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [COMMAND, *flags], stderr=stderr, stdin=subprocess.DEVNULL
+                [*command, *flags], stderr=stderr, stdin=subprocess.DEVNULL
             )
 
     def __enter__(self) -> Self:
