@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from livenessprobe.strconv import escape
 from livenessprobe.web import grpc, response
 from livenessprobe.web.request import Request
 from livenessprobe.web.response import Response
@@ -33,7 +34,10 @@ def _not_found(request: Request) -> Response:
     return grpc.unimplemented(request) if grpc.is_call(request) else NOT_FOUND
 
 
-_short = lru_cache(maxsize=64)(response.text)  # there are few, and they are asked for all the time
+@lru_cache(maxsize=64)  # there are few, and they are asked for all the time
+def _short(status: int, reason: str) -> Response:
+    """Return the answer to a machine. People read it too, so it must not command their terminal."""
+    return response.text(status, escape(reason, keep="\n\t"))
 
 
 def health(

@@ -26,6 +26,7 @@ def health(ask: Callable[[], Verdict]) -> endpoints.Endpoint:
         (NOTHING_KNOWN, 500, b"no Probe() has finished yet"),
         (Verdict(healthy=False, reason="disque cassé ✗"), 500, "disque cassé ✗".encode()),
         (Verdict(healthy=False, reason=""), 500, b""),
+        (Verdict(healthy=False, reason="two\nlines\x1b[2J\0"), 500, b"two\nlines\\x1b[2J\\x00"),
     ],
 )
 def test_a_health_question_is_answered_by_ok_or_why_not(

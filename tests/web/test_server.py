@@ -47,7 +47,7 @@ def in_short(answer: Answer) -> tuple[int, bytes]:
     [
         (HEALTHY, 200, "ok"),
         (NOTHING_KNOWN, 500, "no Probe() has finished yet"),
-        (Verdict(healthy=False, reason="cassé ✗\r\n\r\nX: y\0"), 500, "cassé ✗\r\n\r\nX: y\0"),
+        (Verdict(healthy=False, reason="cassé ✗\r\n\r\nX: y\0"), 500, "cassé ✗\\r\n\\r\nX: y\\x00"),
         (Verdict(healthy=False, reason=""), 500, ""),
         (Verdict(healthy=False, reason="é" * 5000), 500, "é" * 4096),
     ],
