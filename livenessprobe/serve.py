@@ -65,7 +65,7 @@ async def serve(config: Config) -> None:
 
 
 def _end_anyway_after(seconds: float) -> None:
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
