@@ -8,14 +8,19 @@ cancel scope bounds everything that was opened on the other side.
     ---------                          -------------
     start_thread_soon  ------------->  asyncio.run(coroutine)
     wait_task_rescheduled                |
-      cancelled: abort() ------------->  task.cancel(), unwinds, closes its sockets
+      cancelled: abort() ------------->  TURNS, for what has arrived by now
+                                         task.cancel(), unwinds, closes its sockets
                        <-------------  deliver(outcome)
+
+The turns are for when this program is stopped, or starved, until after a deadline. An answer that
+has come meanwhile lies in the socket, and the first thing to run is the cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import selectors
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -27,6 +32,13 @@ if TYPE_CHECKING:
     from outcome import Outcome
 
 T = TypeVar("T")
+
+TURNS = 8
+"""Turns of the event loop that a cancelled call still gets. None of them waits for anything.
+
+Reading an answer, waking the call and closing the connection take four, so this leaves as many for
+an answer in parts. A turn takes microseconds, unless a flood comes in, see `MAX_READ_BYTES`.
+"""
 
 
 async def run(call: Callable[[], Awaitable[T]]) -> T:
@@ -69,7 +81,8 @@ class _Worker(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def run(self) -> T:
-        with asyncio.Runner() as runner:  # if there is no loop, there is no coroutine either
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            # Only now, with a loop, is there a coroutine.
             return runner.run(self._main())
 
     async def _main(self) -> T:
@@ -85,4 +98,36 @@ class _Worker(Generic[T]):
         self._cancelled = True
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop is closed: the call has just ended by itself
-                self._loop.call_soon_threadsafe(self._task.cancel)
+                self._loop.call_soon_threadsafe(_cancel_soon, self._loop, self._task, TURNS)
+
+
+def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T], turns: int) -> None:
+    if turns:
+        loop.call_soon(_cancel_soon, loop, task, turns - 1)
+    else:
+        task.cancel()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    selector = selectors.DefaultSelector()
+    try:
+        return _EventLoop(selector)
+    except OSError:
+        selector.close()
+        raise
+
+
+class _EventLoop(asyncio.SelectorEventLoop):
+    """asyncio's, but one that lacked a descriptor to be made does not trip over that when freed.
+
+    The garbage collector's "Exception ignored" would be on stderr, which is the log.
+    """
+
+    _made = False
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        super().__init__(selector)
+        self._made = True
+
+    def is_closed(self) -> bool:
+        return not self._made or super().is_closed()

@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.metadata import Deadline
 from h2.exceptions import H2Error
 
 from generated.csi.v1 import GetPluginInfoRequest, IdentityStub, ProbeRequest
 from livenessprobe.driver import asyncio_thread
 from livenessprobe.driver.codec import MalformedReplyError
 from livenessprobe.driver.connection import FreshChannel
+from livenessprobe.driver.dial import not_asked
 from livenessprobe.driver.socket_file import SocketFile
 from livenessprobe.driver.tripwire import Tripwire
-from livenessprobe.errors import DeadlineExceededError, DriverUnreachableError, RPCError
+from livenessprobe.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from grpclib.client import Stream
 
     from livenessprobe.driver.tripwire import IdleConnection
 
@@ -42,6 +46,13 @@ GO_STATUS = {status: status.name.title().replace("_", "") for status in Status} 
 MAX_NAME = 255
 """Characters of a driver's name, which is in every log line and series; CSI allows 63."""
 
+TOLD_MORE = 1.0
+"""Seconds that a driver is told beyond its deadline.
+
+It would otherwise end the call itself, a moment before it is cut off, and which of the two comes
+first would be chance. grpclib tells whole seconds, rounded down, above 10 s, so it is one.
+"""
+
 # What grpclib, h2 and the socket raise when the connection ends before the answer.
 _BROKEN_CONNECTION = (StreamTerminatedError, H2Error, OSError)
 
@@ -53,7 +64,7 @@ class Driver:
     """The CSI driver that listens on the UNIX socket at `socket_path`; to be closed in the end.
 
     The timeout of a call, in seconds, is what the driver is told; what ends a call that
-    outlasts it is the caller's cancel scope.
+    outlasts it is the caller's cancel scope, and nothing else.
     """
 
     def __init__(self, socket_path: str) -> None:
@@ -72,7 +83,7 @@ class Driver:
 
         async def call(channel: FreshChannel) -> tuple[bool, IdleConnection | None]:
             self._socket_file.note()  # here in the thread, where it may take its time
-            reply = await _Identity(channel).probe(ProbeRequest(), timeout=_told(timeout))
+            reply = await _Identity(channel).probe(ProbeRequest(), deadline=_told(timeout))
             return reply.ready is not False, await channel.hold()  # CSI: absent means ready
 
         self._tripwire.release()  # first, so that the driver never has two of them
@@ -86,7 +97,7 @@ class Driver:
 
         async def call(channel: FreshChannel) -> str:
             identity = _Identity(channel)
-            reply = await identity.get_plugin_info(GetPluginInfoRequest(), timeout=_told(timeout))
+            reply = await identity.get_plugin_info(GetPluginInfoRequest(), deadline=_told(timeout))
             if not 0 < len(reply.name) <= MAX_NAME:
                 raise MalformedReplyError(f"the driver's name has {len(reply.name)} characters")
             return reply.name
@@ -116,13 +127,11 @@ class Driver:
         try:
             return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
         except OSError as error:  # no thread or no descriptor was left for the event loop
-            raise DriverUnreachableError(f"{self._socket_path}: {error.strerror}") from error
+            raise not_asked(self._socket_path, error) from error
 
 
-def _told(timeout: float) -> float:
-    # grpclib tells more than 10 s in whole seconds, rounded down. A driver that is told a little
-    # too much may answer until the last moment.
-    return timeout if timeout <= 10 else timeout + 1  # noqa: PLR2004 - see above
+def _told(timeout: float) -> Deadline:
+    return Deadline.from_timeout(timeout + TOLD_MORE)
 
 
 async def _connect_and_call(path: str, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
@@ -130,9 +139,8 @@ async def _connect_and_call(path: str, call: Callable[[FreshChannel], Awaitable[
     try:
         return await call(channel)
     except GRPCError as error:
-        raise RPCError(GO_STATUS[error.status], error.message or "") from error
-    except TimeoutError as error:  # an OSError, so it has to come before those
-        raise DeadlineExceededError from error
+        words = f"{path}: malformed reply: {error.message}"
+        raise RPCError(GO_STATUS[error.status], words) from error
     except _BROKEN_CONNECTION as error:
         raise channel.why_broken(error) from error
     except _MALFORMED as error:
@@ -156,20 +164,38 @@ class _Identity(IdentityStub):
 
     betterproto and grpclib take the first message that comes. A reply is one message and then,
     in headers of their own, the status and the end of the stream.
+
+    The deadline is sent, but not given to grpclib, whose timer would not let an answer count
+    that has come before it.
     """
 
     async def _unary_unary(
-        self, route: str, request: object, response_type: type[T], **options: Any
+        self,
+        route: str,
+        request: object,
+        response_type: type[T],
+        *,
+        deadline: Deadline | None = None,
+        **_: object,
     ) -> T:
-        async with self.channel.request(
-            route, Cardinality.UNARY_UNARY, type(request), response_type, **options
-        ) as stream:
-            await stream.send_message(request, end=True)
-            await stream.recv_initial_metadata()
-            if stream.trailing_metadata is not None:
-                raise MalformedReplyError("status OK without a message")
-            reply = await stream.recv_message()
-            await stream.recv_trailing_metadata()
-            if reply is None or await stream.recv_message() is not None:
-                raise MalformedReplyError("status OK without exactly one message")
-            return reply
+        stream = self.channel.request(route, Cardinality.UNARY_UNARY, type(request), response_type)
+        try:
+            return await _exchange(stream, request, deadline)
+        except GRPCError as error:
+            if stream.trailing_metadata is None:
+                raise  # grpclib's own finding
+            raise RPCError(GO_STATUS[error.status], error.message or "") from error
+
+
+async def _exchange(stream: Stream[Any, T], request: object, deadline: Deadline | None) -> T:
+    async with stream:
+        vars(stream)["_deadline"] = deadline  # since it has begun without one, this is only sent
+        await stream.send_message(request, end=True)
+        await stream.recv_initial_metadata()
+        if stream.trailing_metadata is not None:
+            raise MalformedReplyError("status OK without a message")
+        reply = await stream.recv_message()
+        await stream.recv_trailing_metadata()
+        if reply is None or await stream.recv_message() is not None:
+            raise MalformedReplyError("status OK without exactly one message")
+        return reply

@@ -1,28 +1,33 @@
 """grpclib's channel over one fresh connection, with bounds that grpclib does not set.
 
-grpclib lets a peer send without end, fails a call for HTTP/2 frames that are to be ignored, lets
-most of h2's and hpack's errors escape into asyncio's log, and closes in the background. Here a
-connection takes `MAX_REPLY_BYTES` at most, ends with a reason that the call can report, and is
-gone when `FreshChannel.aclose` returns, unless `FreshChannel.hold` took it out of asyncio's hands.
+grpclib lets a peer send without end, fails a call for HTTP/2 frames that are to be ignored and for
+a GOAWAY that lets it go on, waits for a status after the end, lets most of h2's and hpack's errors
+escape into asyncio's log, and closes in the background. Here a connection takes `MAX_REPLY_BYTES`
+at most, ends with a reason that the call can report, and is gone when `FreshChannel.aclose`
+returns, unless `FreshChannel.hold` took it out of asyncio's hands. What of this is to be seen in
+grpclib alone, tests/upstream/test_grpclib.py shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
 from h2.events import (
     AlternativeServiceAvailable,
+    ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
     ResponseReceived,
+    StreamEnded,
     TrailersReceived,
     UnknownFrameReceived,
 )
+from hyperframe.frame import GoAwayFrame
 
 from livenessprobe.driver.codec import StrictCodec
 from livenessprobe.driver.dial import dial
@@ -32,11 +37,23 @@ from livenessprobe.errors import RPCError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from h2.connection import H2Connection
+    from h2.events import Event
+    from hyperframe.frame import Frame
+
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """All that one connection may bring; Go's gRPC library allows one message as much."""
 
+MAX_READ_BYTES = 16 * 1024
+"""All that is read at once, so that a flood of small frames cannot hold up a cancellation.
+
+Each takes some 20 us, so asyncio's own 256 KiB could take half a second. A reply has 100 bytes.
+"""
+
 # The type of the first frame of an HTTP/2 connection. It stands behind three bytes of length.
 _SETTINGS = b"\x04"
+
+_GRPC = "application/grpc"
 
 _HARMLESS = (AlternativeServiceAvailable, InformationalResponseReceived, UnknownFrameReceived)
 
@@ -107,7 +124,10 @@ class _Connection(H2Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._transport: asyncio.Transport = transport
+        transport.max_size = MAX_READ_BYTES
         self._lost = asyncio.Event()
+        http2: Any = self._http2
+        http2._frame_dispatch_table[GoAwayFrame] = _receive_goaway  # noqa: SLF001 - the only way
         self.processor = self._processor = _Processor(self.handler, self.connection)
 
     def data_received(self, data: bytes) -> None:
@@ -137,14 +157,18 @@ class _Connection(H2Protocol):
         reason = self._processor.reason
         if self.fault or reason == _PROTOCOL_ERROR or self._transport.get_write_buffer_size():
             return None
-        connection: Any = self.connection
-        http2 = connection._connection  # noqa: SLF001 - grpclib has no other way to it
         try:
             sock = _hung_up() if reason else self._transport.get_extra_info("socket").dup()
         except OSError:  # no descriptor is left; the Probe was answered all the same
             return None
-        vars(connection).pop("_transport", None)  # closed, to grpclib: its close() breaks `http2`
-        return IdleConnection(sock=sock, http2=http2)
+        # Closed, to grpclib, whose close() would break h2's connection.
+        vars(self.connection).pop("_transport", None)
+        return IdleConnection(sock=sock, http2=self._http2)
+
+    @property
+    def _http2(self) -> H2Connection:
+        connection: Any = self.connection
+        return cast("H2Connection", connection._connection)  # noqa: SLF001 - the only way to it
 
     async def aclose(self) -> None:
         self._transport.abort()
@@ -155,7 +179,9 @@ class _Processor(EventsProcessor):
     """grpclib's handling of events, corrected where it loses a valid reply, a status, a reason."""
 
     reason = ""
-    """Why the connection came to its end, if it has."""
+    """Why the connection came to its end, or is about to."""
+
+    _ended = False
 
     def __init__(self, handler: AbstractHandler, connection: Connection) -> None:
         super().__init__(handler, connection)
@@ -164,12 +190,12 @@ class _Processor(EventsProcessor):
 
     def close(self, reason: str = "Connection closed") -> None:
         self.reason = self.reason or reason  # the first is the cause of the others
-        if any(stream.trailers is not None for stream in self.streams.values()):
+        if self._ended:
             return  # the reply is complete, and about to be read
         super().close(self.reason)
 
     def process_response_received(self, event: ResponseReceived) -> None:
-        event.headers = _text(event.headers)
+        event.headers = [_plain(name, value) for name, value in _text(event.headers)]
         super().process_response_received(event)
 
     def process_trailers_received(self, event: TrailersReceived) -> None:
@@ -179,6 +205,27 @@ class _Processor(EventsProcessor):
     def process_data_received(self, event: DataReceived) -> None:
         if event.flow_controlled_length:  # grpclib takes an empty frame for the end of the reply
             super().process_data_received(event)
+
+    def process_stream_ended(self, event: StreamEnded) -> None:
+        self._ended = True
+        for stream in self.streams.values():
+            if stream.trailers is None:  # and grpclib would wait for them
+                stream.trailers = []
+                stream.trailers_received.set()
+        super().process_stream_ended(event)
+
+    def process_connection_terminated(self, event: ConnectionTerminated) -> None:
+        reason = f"the driver ends the connection (GOAWAY, error code {event.error_code})"
+        if max(self.streams, default=0) > (event.last_stream_id or 0):
+            self.close(reason)  # there will be no answer
+        self.reason = self.reason or reason
+
+
+def _receive_goaway(frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+    """Tell of a GOAWAY; h2 would refuse all that follows it, answers in flight and PINGs too."""
+    event = ConnectionTerminated()
+    event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+    return [], [event]
 
 
 def _hung_up() -> socket.socket:
@@ -193,6 +240,13 @@ def _text(headers: Iterable[Any]) -> list[Any]:
     return [
         (name.decode(errors="replace"), value.decode(errors="replace")) for name, value in headers
     ]
+
+
+def _plain(name: str, value: str) -> Any:
+    # grpclib knows one subtype and no parameter; what the message is made of, its bytes show.
+    if name == "content-type" and value.startswith((f"{_GRPC}+", f"{_GRPC};")):
+        return name, _GRPC
+    return name, value
 
 
 def _ignore(_: object) -> None:

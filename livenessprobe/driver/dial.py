@@ -1,4 +1,7 @@
-"""From a socket path to a connected socket, or to the reason why there is none."""
+"""From a socket path to a connected socket, or to the reason why there is none.
+
+The reasons are for whoever is woken up by them: what is in the way, where, and whose it is.
+"""
 
 import asyncio
 import errno
@@ -15,24 +18,40 @@ RETRY = 0.02
 The kernel does not tell when there is room again; this is short beside any timeout.
 """
 
+_KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a fifo"}
+
 
 async def dial(path: str) -> socket.socket:
     """Connect to the UNIX socket at `path`; raise `DriverUnreachableError` if that cannot be.
 
     Unlike asyncio's own connect, this one waits as long as the queue of connections is full,
-    instead of taking the socket for connected.
+    instead of taking the socket for connected. It says so if it is cancelled meanwhile.
     """
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            while not _connect(sock, path):  # noqa: ASYNC110 - the kernel tells no event
-                await asyncio.sleep(RETRY)
-        except:
-            sock.close()
-            raise
     except OSError as error:
+        raise not_asked(path, error) from error
+    try:
+        while not _connect(sock, path):  # noqa: ASYNC110 - the kernel tells no event
+            await asyncio.sleep(RETRY)
+    except OSError as error:
+        sock.close()
         raise DriverUnreachableError(f"{path}: {_reason(path, error)}") from error
+    except asyncio.CancelledError:
+        sock.close()
+        raise DriverUnreachableError(
+            f"{path}: context deadline exceeded: the driver does not accept connections and its "
+            "queue of them is full, so it hangs or has more clients than it can serve"
+        ) from None
     return sock
+
+
+def not_asked(path: str, error: OSError) -> DriverUnreachableError:
+    """Return the failure of a Probe that this program had no means for."""
+    return DriverUnreachableError(
+        f"{path}: the driver was not asked, livenessprobe itself has no descriptor, thread or "
+        f"memory left: {error.strerror}"
+    )
 
 
 def _connect(sock: socket.socket, path: str) -> bool:
@@ -44,21 +63,54 @@ def _connect(sock: socket.socket, path: str) -> bool:
 
 
 def _reason(path: str, error: OSError) -> str:
-    match error.errno:
-        case errno.ENOENT:
-            return "no such file: no driver has made this socket, or its directory is not mounted"
-        case errno.ECONNREFUSED if _is_something_else(path):
-            return "not a socket"
-        case errno.ECONNREFUSED:
-            return "connection refused: no driver listens on this socket"
-        case errno.EACCES:
-            return f"permission denied for uid {os.geteuid()}, gid {os.getegid()}"
-        case _:
-            return error.strerror or str(error)
-
-
-def _is_something_else(path: str) -> bool:
+    words = error.strerror or str(error)
     try:
-        return not stat.S_ISSOCK(Path(path).stat().st_mode)
-    except OSError:  # it is gone since; the next Probe says so
-        return False
+        match error.errno:
+            case errno.ENOENT:
+                return _missing(Path(path).absolute())
+            case errno.ECONNREFUSED:
+                return _refused(Path(path))
+            case errno.EACCES:
+                return _denied(Path(path))
+            case errno.EPROTOTYPE:
+                return "not a stream socket, which gRPC needs"
+            case _:
+                return words
+    except OSError:  # what is in the way has changed since; the next Probe says so
+        return words
+
+
+def _missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"no such file: the link leads to {path.readlink()}, which is not there"
+    directory = path.parent
+    if not directory.is_dir():
+        return f"no such directory: {directory}, where the driver's volume should be mounted"
+    if any(place.is_mount() for place in path.parents[:-1]):
+        return f"no such file: the driver has made no socket of this name in {directory}"
+    return (
+        f"no such file: no volume is mounted at {directory}, where a driver could make its socket"
+    )
+
+
+def _refused(path: Path) -> str:
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind == stat.S_IFSOCK:
+        return "connection refused: no driver listens on this socket"
+    return f"not a socket but {_KINDS.get(kind, 'a device')}"
+
+
+def _denied(path: Path) -> str:
+    place, status = _innermost(Path(os.path.realpath(path)))
+    return (
+        f"permission denied for uid {os.geteuid()}, gid {os.getegid()}: {place} belongs to "
+        f"uid {status.st_uid}, gid {status.st_gid} and has mode {stat.S_IMODE(status.st_mode):04o}"
+    )
+
+
+def _innermost(path: Path) -> tuple[Path, os.stat_result]:
+    """Return the socket, or the first directory on the way to it that may not be searched."""
+    try:
+        return path, path.stat()
+    except PermissionError:
+        return _innermost(path.parent)

@@ -77,8 +77,8 @@ class HeldConnection:
 
     def _feed(self, data: bytes) -> bool:
         """Tell h2 what has come; return whether it is the driver's goodbye."""
-        # Byte by byte: h2 refuses what follows a GOAWAY, as the PING of a server that stops tidily
-        # does, and forgets about the GOAWAY itself if it comes with the same bytes.
+        # Byte by byte: what h2 has understood, a GOAWAY say, it forgets to tell if something that
+        # came with the same bytes is wrong.
         try:
             return any(
                 isinstance(event, ConnectionTerminated)

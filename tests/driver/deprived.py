@@ -16,10 +16,15 @@ from pathlib import Path
 
 import trio
 
+from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.errors import DriverError
 
 NOBODY = 65534
+
+# Seconds for each Probe, and how many there are at once of those that are to be stopped.
+DEADLINE = 1.0
+CALLS = 20
 
 # An asyncio loop holds as many.
 DESCRIPTORS_OF_A_LOOP = 3
@@ -34,16 +39,22 @@ def run(lacking: str, socket: Path) -> subprocess.CompletedProcess[str]:
 
 
 async def without_descriptors(probe: Callable[[], Awaitable[None]]) -> None:
+    gc.disable()  # it may be a while until it finds what was not closed
+    before = count_descriptors()
     for spare in range(DESCRIPTORS_OF_A_LOOP + 2):  # the connection is the next one
         with hoarding_descriptors(spare):
             await probe()
+        assert count_descriptors() == before
+
+
+def count_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @contextmanager
 def hoarding_descriptors(spare: int) -> Iterator[None]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-    gc.collect()  # a loop that could not be made holds descriptors until then
     hoard: list[int] = []
     with suppress(OSError):
         while True:
@@ -62,6 +73,13 @@ async def without_threads(probe: Callable[[], Awaitable[None]]) -> None:
     await probe()
 
 
+async def without_space(probe: Callable[[], Awaitable[None]]) -> None:
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # no file can be written to
+    await probe()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+
+
 async def without_rights(probe: Callable[[], Awaitable[None]]) -> None:
     user = os.geteuid()
     if user == 0:
@@ -70,9 +88,22 @@ async def without_rights(probe: Callable[[], Awaitable[None]]) -> None:
     os.seteuid(user)
 
 
+async def without_time(probe: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(CALLS):
+            nursery.start_soon(probe)
+
+
+async def without_nothing(probe: Callable[[], Awaitable[None]]) -> None:
+    await probe()
+
+
 WAYS = {
+    "nothing": without_nothing,
+    "time": without_time,
     "descriptors": without_descriptors,
     "threads": without_threads,
+    "space": without_space,
     "rights": without_rights,
 }
 
@@ -80,7 +111,7 @@ WAYS = {
 async def probe(socket: str) -> None:
     with closing(Driver(socket)) as driver:
         try:
-            await driver.probe(10)
+            await call_within(DEADLINE, driver.probe)
         except DriverError as error:
             print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
         else:

@@ -73,18 +73,22 @@ def answer(*chunks: bytes, hang_up: bool = False) -> Script:
     """Read the request, send `chunks`, then wait until the other side closes, or `hang_up`."""
 
     async def script(stream: trio.SocketStream) -> None:
-        request = b""
-        while END_OF_REQUEST not in request:
-            received = await stream.receive_some()
-            if not received:
-                return  # a Probe that was cut off
-            request += received
+        await read_request(stream)
         for chunk in chunks:
             await stream.send_all(chunk)
         if not hang_up:
             await until_closed(stream)
 
     return script
+
+
+async def read_request(stream: trio.SocketStream) -> None:
+    request = b""
+    while END_OF_REQUEST not in request:
+        received = await stream.receive_some()
+        if not received:
+            raise trio.BrokenResourceError  # a Probe that was cut off
+        request += received
 
 
 async def until_closed(stream: trio.SocketStream) -> None:
@@ -116,10 +120,16 @@ async def _play(script: Script, stream: trio.SocketStream) -> None:
 
 
 async def probe(path: Path, script: Script, *, seconds: float = PATIENCE) -> bool:
-    """Probe a driver that plays `script`, with a deadline; nothing of it may stay behind."""
-    async with listening(path, script), leaving_nothing():
+    """Probe a driver that plays `script`, with a deadline.
+
+    Nothing of it may stay behind, and the next Probe finds a driver that is well again.
+    """
+    async with leaving_nothing():
         with closing(Driver(str(path))) as driver:
-            result = await outcome.acapture(call_within, seconds, driver.probe)
+            async with listening(path, script):
+                result = await outcome.acapture(call_within, seconds, driver.probe)
+            async with listening(path, answer(VALID)):
+                assert await call_within(PATIENCE, driver.probe)
     return result.unwrap()  # out here, where no nursery puts it into a group
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -7,7 +8,7 @@ import trio
 
 from livenessprobe.driver import asyncio_thread
 from livenessprobe.driver.asyncio_thread import _Worker
-from tests.driver.peer import leaving_nothing
+from tests.driver.peer import leaving_nothing, until
 
 
 class Call:
@@ -118,6 +119,35 @@ async def test_a_cancelled_call_has_ended(
             await asyncio_thread.run(call)
         assert scope.cancelled_caught
         assert call.ended
+
+
+async def test_what_has_arrived_counts_before_a_cancel(nursery: trio.Nursery) -> None:
+    """As after a halt of this program: the thread goes on only when all of it has happened."""
+    ours, theirs = socket.socketpair()
+    halted, go_on = threading.Event(), threading.Event()
+
+    def halt() -> None:
+        halted.set()
+        go_on.wait()
+
+    async def read_and_close() -> int:
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        asyncio.get_running_loop().call_soon(halt)
+        answer = await reader.readexactly(2)
+        writer.close()
+        await writer.wait_closed()
+        return int(answer)
+
+    async def answer_too_late(scope: trio.CancelScope) -> None:
+        await until(halted.is_set)
+        theirs.send(b"42")
+        scope.cancel()
+        go_on.set()
+
+    with theirs, trio.CancelScope() as scope:
+        nursery.start_soon(answer_too_late, scope)
+        assert await asyncio_thread.run(read_and_close) == 42
+    assert not scope.cancelled_caught
 
 
 async def test_a_cancel_goes_to_the_scope_that_asked_for_it(nursery: trio.Nursery) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livenessprobe.driver import connection
-from livenessprobe.driver.connection import MAX_REPLY_BYTES
+from livenessprobe.driver.connection import MAX_READ_BYTES, MAX_REPLY_BYTES, _Connection
 from livenessprobe.driver.dial import dial
 from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
@@ -39,6 +39,8 @@ HUNG_UP = "the driver closed the connection before it answered"
 NOT_HTTP_2 = "the driver does not speak HTTP/2"
 NOT_BY_THE_BOOK = "the driver breaks the HTTP/2 protocol"
 
+PING = frame(peer.PING, bytes(8), stream=0)
+HUGE_FRAME = b"\xff\xff\xff" + bytes(5) + b"\1"
 REQUEST_HEADERS = fields((":method", "GET"), (":path", "/"), (":scheme", "http"))
 
 
@@ -52,6 +54,10 @@ def settings_frame(*values: bytes) -> bytes:
 
 def goaway(last_stream: int, code: int) -> bytes:
     return frame(peer.GOAWAY, uint(4, last_stream, code) + b"stopping", stream=0)
+
+
+def goodbye(code: int) -> str:
+    return f"the driver ends the connection (GOAWAY, error code {code})"
 
 
 def reset(code: int, stream: int = 1) -> bytes:
@@ -75,7 +81,7 @@ BY_THE_BOOK = {
     "100 Continue": PREFACE + headers((":status", "100")) + VALID,
     "103 Early Hints": PREFACE + 3 * headers((":status", "103"), ("link", "</>")) + VALID,
     "ALTSVC": PREFACE + frame(0xA, uint(2, 1) + b"ah2=x", stream=0) + VALID,
-    "PING": PREFACE + frame(peer.PING, bytes(8), stream=0) + VALID,
+    "PING": PREFACE + PING + VALID,
     "PING ACK": PREFACE + frame(peer.PING, bytes(8), flags=peer.ACK, stream=0) + VALID,
     "PRIORITY": PREFACE + frame(peer.PRIORITY, uint(4, 0) + b"\5") + VALID,
     "WINDOW_UPDATE": PREFACE + frame(peer.WINDOW_UPDATE, uint(4, 1)) + VALID,
@@ -101,6 +107,7 @@ BY_THE_BOOK = {
     ),
     "RST_STREAM behind it": VALID + reset(0),
     "GOAWAY behind it": VALID + goaway(1, 0),
+    "a rude GOAWAY and a PING behind it": VALID + goaway(0, 2) + PING,
 }
 
 
@@ -203,15 +210,59 @@ async def test_a_reset(csi_socket: Path, start: bytes, code: int) -> None:
     )
 
 
-@pytest.mark.parametrize("start", [PREFACE, PREFACE + OK_200, PREFACE + OK_200 + READY])
-@pytest.mark.parametrize(("last_stream", "code"), [(0, 0), (1, 0), (0, 11)])
-async def test_a_driver_that_goes_away(
-    csi_socket: Path, start: bytes, last_stream: int, code: int
-) -> None:
-    assert await failure(csi_socket, start, goaway(last_stream, code)) == (
+STAGES = {
+    "before the reply": 1,
+    "after the headers": 2,
+    "after the message": 3,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize("code", [0, 11, 99])
+async def test_a_goaway_that_gives_the_call_up(csi_socket: Path, stage: int, code: int) -> None:
+    said = [PREFACE, OK_200, READY][:stage]
+    assert await failure(csi_socket, *said, goaway(0, code)) == (
         "Unavailable",
-        f"{csi_socket}: Received GOAWAY frame, closing connection; error_code: {code}",
+        f"{csi_socket}: {goodbye(code)}",
     )
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize("last_stream", [1, 2**31 - 1])
+async def test_a_goaway_that_lets_the_call_go_on(
+    csi_socket: Path, stage: int, last_stream: int
+) -> None:
+    said = [PREFACE, OK_200, READY, STATUS_0]
+    said[stage:stage] = [goaway(last_stream, 0), PING]
+    for chunks in said, [b"".join(said)]:
+        for hang_up in False, True:
+            assert await probe(csi_socket, answer(*chunks, hang_up=hang_up)) is True
+
+
+async def test_a_second_goaway_may_take_back_what_the_first_has_promised(csi_socket: Path) -> None:
+    said = PREFACE + goaway(2**31 - 1, 0) + PING + goaway(0, 2)
+    assert await failure(csi_socket, said) == ("Unavailable", f"{csi_socket}: {goodbye(0)}")
+
+
+async def test_a_goaway_is_why_the_connection_ends(csi_socket: Path) -> None:
+    assert await failure(csi_socket, PREFACE, goaway(1, 2), hang_up=True) == (
+        "Unavailable",
+        f"{csi_socket}: {goodbye(2)}",
+    )
+
+
+async def test_silence_after_a_goaway_runs_into_the_deadline(csi_socket: Path) -> None:
+    with pytest.raises(DeadlineExceededError):
+        await probe(csi_socket, answer(PREFACE, goaway(1, 0)), seconds=0.3)
+
+
+async def test_a_goaway_before_the_request(csi_socket: Path) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        await stream.send_all(PREFACE + goaway(0, 11))
+        await peer.until_closed(stream)
+
+    with pytest.raises(RPCError, match="GOAWAY, error code 11"):
+        await probe(csi_socket, script)
 
 
 async def test_an_error_that_is_there_outlives_the_connection(csi_socket: Path) -> None:
@@ -235,8 +286,8 @@ async def test_hanging_up_after_each_byte(csi_socket: Path) -> None:
 async def test_hanging_up_without_a_status(csi_socket: Path) -> None:
     said = PREFACE + OK_200 + data(message(), end=True)
     assert await failure(csi_socket, said, hang_up=True) == (
-        "Unavailable",
-        f"{csi_socket}: {HUNG_UP}",
+        "Unknown",
+        f"{csi_socket}: malformed reply: Missing grpc-status header",
     )
 
 
@@ -254,6 +305,7 @@ async def test_hanging_up_before_the_first_write(
     csi_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dial_and_lose(path: str) -> socket.socket:
+        monkeypatch.undo()  # once
         sock = await dial(path)
         await asyncio.get_running_loop().sock_recv(sock, 1)
         return sock
@@ -289,7 +341,7 @@ async def test_only_so_much_is_read(csi_socket: Path) -> None:
 
 FLOODS = {
     "SETTINGS": settings_frame(),
-    "PING": frame(peer.PING, bytes(8), stream=0),
+    "PING": PING,
     "informational responses": headers((":status", "103")),
     "unknown frames": frame(0x42),
     "empty DATA": data(),
@@ -298,23 +350,56 @@ FLOODS = {
 
 @pytest.mark.parametrize("piece", FLOODS.values(), ids=FLOODS)
 async def test_a_flood_of_small_frames_cannot_outlast_the_deadline(
-    csi_socket: Path, piece: bytes
+    csi_socket: Path, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
     async def script(stream: trio.SocketStream) -> None:
         await stream.send_all(PREFACE + (OK_200 if piece == data() else b""))
         while True:
             await stream.send_all(piece * 1000)
 
+    read: list[int] = []
+    data_received = _Connection.data_received
+
+    def count_and_receive(self: _Connection, data: bytes) -> None:
+        read.append(len(data))
+        data_received(self, data)
+
+    monkeypatch.setattr(_Connection, "data_received", count_and_receive)
     started_at = trio.current_time()
     with pytest.raises(RPCError) as caught:
         await probe(csi_socket, script, seconds=0.3)
     assert caught.value.grpc_status in {"DeadlineExceeded", "ResourceExhausted"}
     assert trio.current_time() - started_at < PATIENCE
+    assert max(read) <= MAX_READ_BYTES
 
 
-async def test_a_frame_that_is_announced_too_large(csi_socket: Path) -> None:
-    with pytest.raises(DeadlineExceededError):
-        await probe(csi_socket, answer(PREFACE, b"\xff\xff\xff\0\0\0\0\0\1"), seconds=0.3)
+async def accept_and_never_read(stream: trio.SocketStream) -> None:
+    await trio.sleep_forever()
+
+
+async def trickle(stream: trio.SocketStream) -> None:
+    for byte in PREFACE + 100 * PING:
+        await stream.send_all(bytes([byte]))
+        await trio.sleep(0.01)
+
+
+SILENT = {
+    "reads nothing": accept_and_never_read,
+    "reads and says nothing": answer(),
+    "says next to nothing": trickle,
+    "announces a frame that is too large": answer(PREFACE, HUGE_FRAME),
+}
+
+
+@pytest.mark.parametrize("script", SILENT.values(), ids=SILENT)
+async def test_no_answer(csi_socket: Path, script: peer.Script) -> None:
+    with pytest.raises(DeadlineExceededError, match="context deadline exceeded"):
+        await probe(csi_socket, script, seconds=0.3)
+
+
+async def test_a_frame_that_is_too_large(csi_socket: Path) -> None:
+    status, _ = await failure(csi_socket, PREFACE, HUGE_FRAME, bytes(2 * MAX_REPLY_BYTES))
+    assert status == "ResourceExhausted"
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +426,7 @@ ERROR = headers(("grpc-status", "9"), end=True)
 REPLY_FRAMES = {OK_200, READY, peer.NOT_READY, STATUS_0, ERROR}
 OTHER_FRAMES = {
     settings_frame(),
-    frame(peer.PING, bytes(8), stream=0),
+    PING,
     frame(peer.WINDOW_UPDATE, uint(4, 1)),
     headers((":status", "103")),
     data(),

@@ -1,21 +1,26 @@
 import asyncio
 import errno
 import os
+import re
 import socket
+import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from livenessprobe.driver import asyncio_thread
+from livenessprobe.deadline import call_within
+from livenessprobe.driver import Driver
 from livenessprobe.driver.dial import _reason, dial
 from livenessprobe.errors import DriverUnreachableError
+from tests.csi_driver import CsiDriver
 from tests.driver import deprived
-from tests.driver.peer import PATIENCE, leaving_nothing
+from tests.driver.peer import PATIENCE, VALID, answer, leaving_nothing, listening
 
-NO_FILE = "no such file: no driver has made this socket, or its directory is not mounted"
 REFUSED = "connection refused: no driver listens on this socket"
 
 
@@ -60,32 +65,49 @@ def fifo(path: Path) -> Path:
     return path
 
 
+def link_to_a_device(path: Path) -> Path:
+    path.symlink_to("/dev/null")
+    return path
+
+
+def below_nothing(path: Path) -> Path:
+    return path / "csi.sock"
+
+
 def below_a_file(path: Path) -> Path:
     path.touch()
     return path / "csi.sock"
 
 
-def too_long(path: Path) -> Path:
-    return path / ("x" * 108)
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
 UNREACHABLE = [
-    (nothing, NO_FILE),
-    (dangling_link, NO_FILE),
+    (nothing, "no such file: .* {directory}.*"),
+    (dangling_link, "no such file: the link leads to gone, which is not there"),
     (link_to_itself, "Too many levels of symbolic links"),
     (left_behind, REFUSED),
-    (regular_file, "not a socket"),
-    (directory, "not a socket"),
-    (fifo, "not a socket"),
+    (regular_file, "not a socket but a file"),
+    (directory, "not a socket but a directory"),
+    (fifo, "not a socket but a fifo"),
+    (link_to_a_device, "not a socket but a device"),
+    (
+        below_nothing,
+        "no such directory: {directory}, where the driver's volume should be mounted",
+    ),
     (below_a_file, "Not a directory"),
-    (too_long, "AF_UNIX path too long"),
 ]
 
 
-async def reason_for(path: Path) -> str:
+async def reason_for(driver: Driver, path: Path) -> str:
+    """Return why a Probe cannot reach the driver, without the path that it begins with."""
     async with leaving_nothing():
         with pytest.raises(DriverUnreachableError) as caught:
-            await asyncio_thread.run(partial(dial, str(path)))
+            await call_within(PATIENCE, driver.probe)
     assert caught.value.grpc_status is None
     name, reason = str(caught.value).split(": ", 1)
     assert name == str(path)
@@ -93,37 +115,109 @@ async def reason_for(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("make", "reason"), UNREACHABLE)
-async def test_unreachable(path: Path, make: Callable[[Path], Path], reason: str) -> None:
-    assert await reason_for(make(path)) == reason
+async def test_a_socket_in_whose_place_is_something_else_until_it_is_back(
+    path: Path, make: Callable[[Path], Path], reason: str
+) -> None:
+    socket_path = make(path)
+    with closing(Driver(str(socket_path))) as driver:
+        told = await reason_for(driver, socket_path)
+        assert re.fullmatch(reason.format(directory=socket_path.parent), told)
+        remove(path)
+        socket_path.parent.mkdir(exist_ok=True)
+        async with listening(socket_path, answer(VALID)):
+            assert await call_within(PATIENCE, driver.probe)
 
 
-async def test_bound_but_not_listening(path: Path) -> None:
+async def test_whether_the_directory_is_a_volume() -> None:
+    for socket_path, reason in [
+        ("/proc/csi.sock", "the driver has made no socket of this name in /proc"),
+        ("/csi.sock", "no volume is mounted at /, where a driver could make its socket"),
+    ]:
+        told = await reason_for(Driver(socket_path), Path(socket_path))
+        assert told == f"no such file: {reason}"
+
+
+async def test_a_path_too_long_for_the_kernel(path: Path) -> None:
+    socket_path = path / ("x" * 108)
+    assert await reason_for(Driver(str(socket_path)), socket_path) == "AF_UNIX path too long"
+
+
+async def test_bound_but_not_listening(path: Path, driver: Driver) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
-        assert await reason_for(path) == REFUSED
+        assert await reason_for(driver, path) == REFUSED
 
 
-async def test_a_socket_of_another_type(path: Path) -> None:
+async def test_a_socket_of_another_type(path: Path, driver: Driver) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
-        assert await reason_for(path) == "Protocol wrong type for socket"
+        assert await reason_for(driver, path) == "not a stream socket, which gRPC needs"
 
 
-def test_a_socket_that_went_away_meanwhile_is_still_refused(path: Path) -> None:
+def test_what_went_away_meanwhile_has_the_kernels_reason(path: Path) -> None:
     refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-    assert _reason(str(path), refused) == REFUSED
+    assert _reason(str(path), refused) == "Connection refused"
 
 
-def test_without_permission(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
-        sock.listen()
-        path.chmod(0)
-        user = os.geteuid() or deprived.NOBODY
-        assert deprived.run("rights", path).stdout == (
-            f"DriverUnreachableError: {path}: "
-            f"permission denied for uid {user}, gid {os.getegid()}\n"
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can search, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def the_socket(socket_path: Path) -> tuple[Path, Path]:
+    return socket_path, socket_path
+
+
+def its_directory(socket_path: Path) -> tuple[Path, Path]:
+    return socket_path, socket_path.parent
+
+
+def where_a_link_leads(socket_path: Path) -> tuple[Path, Path]:
+    link = socket_path.parent.with_name("link.sock")
+    link.symlink_to(socket_path)
+    return link, socket_path.parent
+
+
+@pytest.mark.parametrize("make", [the_socket, its_directory, where_a_link_leads])
+def test_what_may_not_be_entered(public: Path, make: Callable[[Path], tuple[Path, Path]]) -> None:
+    directory = public / "csi"
+    directory.mkdir()
+    socket_path = directory / "csi.sock"
+    with CsiDriver(socket_path):
+        socket_path.chmod(0o777)
+        path, place = make(socket_path)
+        mode = stat.S_IMODE(place.stat().st_mode)
+        place.chmod(0o600 if os.geteuid() == 0 else 0)
+        shown = f"{place} belongs to uid {os.getuid()}, gid {os.getgid()} and has mode"
+        told = deprived.run("rights", path).stdout
+        place.chmod(mode)
+        assert re.fullmatch(
+            f"DriverUnreachableError: {path}: permission denied for uid "
+            rf"{os.geteuid() or deprived.NOBODY}, gid {os.getegid()}: {shown} 0[06]00\n",
+            told,
         )
+        assert deprived.run("rights", path).stdout == "answered\n"
+
+
+READ_ONLY = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && echo mounted || exit
+touch "$1/file" 2> /dev/null || exec "$2" "$3" nothing "$1/csi.sock"
+"""
+
+
+def test_a_read_only_file_system(csi_driver: CsiDriver, path: Path) -> None:
+    """In a namespace of its own."""
+    run = ["unshare", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, "-"]
+    program = [sys.executable, deprived.__file__]
+    done = subprocess.run(  # noqa: S603 - ours
+        [*run, path.parent, *program], check=False, capture_output=True, text=True
+    )
+    if not done.stdout:
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    assert (done.stdout, done.stderr) == ("mounted\nanswered\n", "")
 
 
 @pytest.fixture
@@ -153,9 +247,16 @@ def test_dial_waits_for_room_in_the_queue(full: socket.socket) -> None:
     asyncio.run(main())
 
 
-async def test_a_dial_that_waits_can_be_cancelled(full: socket.socket) -> None:
+async def test_a_driver_that_does_not_accept_until_it_does(
+    full: socket.socket, path: Path, driver: Driver
+) -> None:
     async with leaving_nothing():
-        with pytest.raises(TimeoutError):
-            await asyncio_thread.run(
-                partial(asyncio.wait_for, dial(full.getsockname()), timeout=0.1)
-            )
+        with pytest.raises(DriverUnreachableError) as caught:
+            await call_within(0.1, driver.probe)
+    assert str(caught.value) == (
+        f"{path}: context deadline exceeded: the driver does not accept connections and its "
+        "queue of them is full, so it hangs or has more clients than it can serve"
+    )
+    remove(path)
+    async with listening(path, answer(VALID)):
+        assert await call_within(PATIENCE, driver.probe)

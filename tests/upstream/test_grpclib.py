@@ -1,0 +1,127 @@
+"""What grpclib does wrong when it is used alone; each is worked around in livenessprobe/driver."""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from grpclib.client import Channel
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.metadata import decode_timeout, encode_timeout
+
+from generated.csi.v1 import IdentityStub, ProbeRequest
+from tests.driver import peer
+from tests.driver.peer import OK_200, PREFACE, READY, STATUS_0, VALID, data, frame, headers, uint
+
+# Nothing here takes long; a call that is never ended shows after this.
+PATIENCE = 0.5
+
+
+def probe(path: Path, said: bytes) -> bool | None:
+    """Call `Probe` of a driver that says this, and nothing more."""
+    return asyncio.run(_probe(path, said))
+
+
+async def _probe(path: Path, said: bytes) -> bool | None:
+    closed = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(peer.END_OF_REQUEST)
+            writer.write(said)
+            await reader.read()
+        closed.set()
+
+    async with await asyncio.start_unix_server(play, path):
+        try:
+            async with Channel(path=str(path)) as channel:
+                reply = await IdentityStub(channel).probe(ProbeRequest(), timeout=PATIENCE)
+                return reply.ready
+        finally:
+            await closed.wait()
+
+
+def worked_around(where: str, what: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=f"{what}; see livenessprobe/driver/{where}")
+
+
+PING = frame(peer.PING, bytes(8), stream=0)
+GOAWAY = frame(peer.GOAWAY, uint(4, 1, 0), stream=0)
+WITH_PARAMETER = headers((":status", "200"), ("content-type", "application/grpc;charset=utf-8"))
+
+VALID_REPLIES = [
+    pytest.param(VALID, id="the usual"),
+    pytest.param(
+        PREFACE + GOAWAY + OK_200 + READY + STATUS_0,
+        marks=worked_around(
+            "connection.py", "a GOAWAY ends the streams too that the server is going to answer"
+        ),
+        id="GOAWAY",
+    ),
+    pytest.param(
+        VALID + GOAWAY + PING,
+        marks=worked_around(
+            "connection.py", "h2 refuses what follows a GOAWAY, and what came before is lost too"
+        ),
+        id="GOAWAY and PING at the end",
+    ),
+    pytest.param(
+        PREFACE + OK_200 + data() + READY + STATUS_0,
+        marks=worked_around("connection.py", "an empty DATA frame is taken for the end"),
+        id="empty DATA",
+    ),
+    pytest.param(
+        PREFACE + frame(0x42, b"?", stream=0) + OK_200 + READY + STATUS_0,
+        marks=worked_around("connection.py", "an unknown frame, to be ignored, fails the call"),
+        id="unknown frame",
+    ),
+    pytest.param(
+        PREFACE + headers((":status", "103")) + OK_200 + READY + STATUS_0,
+        marks=worked_around("connection.py", "an informational response fails the call"),
+        id="Early Hints",
+    ),
+    pytest.param(
+        PREFACE + WITH_PARAMETER + READY + STATUS_0,
+        marks=worked_around("connection.py", "a content-type with a parameter is refused"),
+        id="content-type",
+    ),
+]
+
+
+@pytest.mark.parametrize("said", VALID_REPLIES)
+def test_a_valid_reply_counts(csi_socket: Path, said: bytes) -> None:
+    assert probe(csi_socket, said) is True
+
+
+@worked_around("connection.py", "a status without a message in ASCII is lost")
+def test_a_status_beside_a_message_that_is_not_ascii(csi_socket: Path) -> None:
+    error = headers(("grpc-status", "9"), ("grpc-message", "é"), end=True)
+    with pytest.raises(GRPCError) as caught:
+        probe(csi_socket, PREFACE + OK_200 + error)
+    assert caught.value.status is Status.FAILED_PRECONDITION
+
+
+INVALID_REPLIES = [
+    pytest.param(
+        PREFACE + OK_200 + data(peer.message(), end=True),
+        marks=worked_around("connection.py", "an end without a status is waited for for ever"),
+        id="no status",
+    ),
+    pytest.param(
+        PREFACE + OK_200 + READY + READY + STATUS_0,
+        marks=worked_around("client.py", "the second message of a unary reply is not noticed"),
+        id="two messages",
+    ),
+]
+
+
+@pytest.mark.parametrize("said", INVALID_REPLIES)
+def test_an_invalid_reply_is_an_error(csi_socket: Path, said: bytes) -> None:
+    with pytest.raises(GRPCError):
+        probe(csi_socket, said)
+
+
+@worked_around("client.py", "a timeout above 10 s is told in whole seconds, rounded down")
+def test_a_server_is_told_no_less_than_it_has() -> None:
+    assert decode_timeout(encode_timeout(10.9)) >= 10.9
