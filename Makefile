@@ -6,13 +6,14 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate generate format lock clean
+.PHONY: help run test check simulate soak generate format lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
+	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
@@ -38,6 +39,9 @@ check: $(DEV)/ready
 simulate: $(DEV)/ready
 	@mkdir -p build
 	$(BIN)/python -m tests.simulation --svg build/policies.svg
+
+soak: $(DEV)/ready
+	$(BIN)/python -m tests.soak
 
 format: $(DEV)/ready
 	$(BIN)/ruff check --fix-only

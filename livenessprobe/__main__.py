@@ -16,15 +16,13 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from livenessprobe import flags, klog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
-
-    from livenessprobe.listen import ListenError
 
 C = TypeVar("C")
 
@@ -148,10 +146,12 @@ def _serve(config: flags.Config) -> int:
         trio.run(serve, config)
     except* ListenError as refusals:
         exit_code = 1
-        _log_each(refusals)
-    except* Exception as bug:
+        for refusal in _each(refusals):
+            log.error("Failed to start http server", err=refusal)
+    except* Exception as bugs:
         exit_code = 1
-        log.exception(_BUG, err=bug)
+        for bug in _each(bugs):
+            log.exception(_BUG, err=bug)
     _on_signals(signal.SIG_IGN)
     return exit_code
 
@@ -161,12 +161,13 @@ def _on_signals(handler: Callable[..., object] | signal.Handlers) -> None:
         signal.signal(number, handler)
 
 
-def _log_each(refusals: BaseExceptionGroup[ListenError]) -> None:
-    for refusal in refusals.exceptions:
-        if isinstance(refusal, BaseExceptionGroup):
-            _log_each(refusal)
+def _each(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    """Yield the errors in the groups that trio's nurseries made of them."""
+    for error in errors.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _each(cast("ExceptionGroup[Exception]", error))
         else:
-            log.error("Failed to start http server", err=refusal)
+            yield error
 
 
 if __name__ == "__main__":

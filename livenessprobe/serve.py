@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from livenessprobe.result import ProbeResult
 
 PATIENCE = 2.0
-"""Seconds from the signal to the end, whatever holds it up.
+"""Seconds from a signal, or a bug, to the end, whatever holds it up.
 
 Half of one is usual. But a thread may be stuck in the kernel, say with a file system that is gone,
 and the Probe that it is for cannot be cancelled.
@@ -60,12 +60,26 @@ async def serve(config: Config) -> None:
             nursery.start_soon(_run, config, driver)
             async for signum in signals:
                 log.info("Shutting down", signal=signal.Signals(signum).name)
+                _end_anyway_after(PATIENCE, exit_code=0)
                 nursery.cancel_scope.cancel()
-                _end_anyway_after(PATIENCE)
 
 
-def _end_anyway_after(seconds: float) -> None:
-    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
+async def _end_in_time() -> None:
+    """Once the tasks are cancelled, by a signal or for a bug, let nothing hold up the end."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        if not any(signal.getitimer(signal.ITIMER_REAL)):  # no signal has come
+            _end_anyway_after(PATIENCE, exit_code=1)
+
+
+def _end_anyway_after(seconds: float, *, exit_code: int) -> None:
+    def end(_number: int, _frame: object) -> None:
+        if exit_code:  # a nursery tells of a bug only once all its tasks have ended
+            log.error("A bug of livenessprobe ends it", err="unknown: a thread is stuck")
+        os._exit(exit_code)
+
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
@@ -97,6 +111,7 @@ async def _run(config: Config, driver: Driver) -> None:
             probe_timeout=config.texts["probe-timeout"],
             probe_interval=config.texts["probe-interval"],
         )
+        nursery.start_soon(_end_in_time)
         nursery.start_soon(prober.run)
         nursery.start_soon(
             partial(

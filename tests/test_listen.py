@@ -3,6 +3,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,17 @@ async def test_a_host_without_ipv6_refuses_its_addresses() -> None:
     assert await refusal_of("[::1]:80") == (
         "listen tcp [::1]:80: bind: address family not supported by protocol"
     )
+
+
+@pytest.mark.parametrize("length", range(6))
+async def test_whatever_brackets_and_colons_there_are_it_listens_or_says_why_not(
+    length: int,
+) -> None:
+    for characters in product("[]:", repeat=length):
+        try:
+            listeners = await open_listeners("".join(characters))
+        except ListenError as refusal:
+            assert str(refusal).startswith("listen tcp")
+        else:
+            for listener in listeners:
+                listener.socket.close()

@@ -1,6 +1,8 @@
 """HTTP, and gRPC on top of it.
 
 server         who serves: hypercorn, connection by connection
+accept         which connections are let in, and which has to go for a new one
+pieces         what a client sends, a piece at a time, and no flood of it
 asgi           from hypercorn's events to a request, and from a response to events
 endpoints      which answer is given: plain functions by path
 verbose        the checks behind a verdict

@@ -5,6 +5,11 @@ all of them in one nursery, where one that breaks hypercorn takes the process wi
 websocket upgrade and one byte more is enough for that in 0.18. So here
 
 - sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
+- who is let in, and who has to go for it, is up to `accept`; before its first byte a connection
+  costs only a descriptor;
+- hypercorn is fed in `pieces`. While one client has sent more than that, its next piece has to
+  pass a turnstile, which lets one through each time that every task of the program has had its
+  turn. However many floods there are, others wait for one piece of one of them;
 - a connection whose handling fails is closed, and nothing else is. Our own bugs do not get lost
   that way: an endpoint that fails ends the program;
 - every connection ends. hypercorn can wait for ever: for a client that does not read, resets its
@@ -12,29 +17,35 @@ websocket upgrade and one byte more is enough for that in 0.18. So here
   or the server is cancelled, a connection takes no more requests, and `DRAIN` seconds later it
   is closed, which ends even hypercorn's shielded sends.
 
-Once hypercorn does these three, this module can shrink to a call of its `serve`.
+Once hypercorn does all that, this module can shrink to a call of its `serve`.
 """
 
 from __future__ import annotations
 
+import socket
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from livenessprobe import klog
+from livenessprobe.web import accept
 from livenessprobe.web.asgi import Application
+from livenessprobe.web.pieces import BLOCK_BYTES, READ_BYTES, FloodError, Pieces
 
 if TYPE_CHECKING:
     from livenessprobe.web.endpoints import Routes
 
 IDLE = 5.0
-"""Seconds that a client may take until its first request, and after an answer until its next."""
+"""Seconds that a client may take until its first byte, from there to its first request, and after
+an answer until its next."""
 
 LIFETIME = 30.0
 """Seconds after which a connection takes no more requests.
@@ -48,6 +59,18 @@ DRAIN = 0.5
 
 An answer takes about a millisecond; the rest is for slow readers. The program promises its end
 within one second.
+"""
+
+STREAMS = 16
+"""Requests under way in one HTTP/2 connection; each may hold an answer that is not taken.
+
+Callers send one after the other; the usual hundred would be for floods only.
+"""
+
+GOAWAY = bytes([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0])
+"""No more requests, but those on their way are answered: the highest stream there can be, no error.
+
+RFC 9113, 6.8. h2 would refuse to answer after it, so it does not get to know of this frame.
 """
 
 log = klog.get_logger(__name__)
@@ -75,14 +98,18 @@ class _Server:
     """What the connections share; in `nursery` an endpoint's bug is raised."""
 
     def __init__(self, routes: Routes, nursery: trio.Nursery) -> None:
+        self.app = ASGIWrapper(Application(routes, self._end_with))
+        self.guests = accept.Guests(accept.limit())
+        self.turnstile = trio.Lock()
         self.stopping = trio.Event()
         self._nursery = nursery
-        self._app = ASGIWrapper(Application(routes, self._end_with))
-        self._config = Config()
-        self._config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
-        self._config.include_server_header = False
-        self._config.keep_alive_timeout = IDLE
-        self._config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
+        self.config = Config()
+        self.config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
+        self.config.include_server_header = False
+        self.config.keep_alive_timeout = IDLE
+        self.config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
+        self.config.h2_max_concurrent_streams = STREAMS
+        self.config.h2_max_header_list_size = BLOCK_BYTES
 
     async def accept(
         self,
@@ -91,16 +118,25 @@ class _Server:
         task_status: trio.TaskStatus[Any],
     ) -> None:
         """Let connections in until cancelled."""
+
+        def welcome(connection: socket.socket, has_spoken: bool) -> _Connection:  # noqa: FBT001 - a `Welcome`
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+            guest = _Connection(stream, self, has_spoken=has_spoken)
+            connections.start_soon(self._handle, guest)
+            return guest
+
         try:
-            await trio.serve_listeners(
-                self._handle, listeners, handler_nursery=connections, task_status=task_status
-            )
+            async with trio.open_nursery() as doors:
+                for listener in listeners:
+                    doors.start_soon(accept.accept, listener, self.guests, welcome)
+                task_status.started()
         finally:
+            self.guests.close_silent()
             self.stopping.set()
 
-    async def _handle(self, stream: trio.SocketStream) -> None:
+    async def _handle(self, connection: _Connection) -> None:
         try:
-            await _Connection(stream).serve(self._app, self._config, self.stopping)
+            await connection.serve()
         except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
             log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
 
@@ -111,49 +147,121 @@ class _Server:
 class _Connection:
     """One connection, and for hypercorn its stream, in order to see both ends of it."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, server: _Server, *, has_spoken: bool) -> None:
         self.socket = stream.socket
-        self.send_all = stream.send_all
         self._stream = stream
-        self._context = WorkerContext(None)
+        self._server = server
+        self._has_spoken = has_spoken
         self._tasks = trio.CancelScope()
+        self._has_piece = False
+        self._handled_piece = trio.Event()
 
-    async def serve(self, app: ASGIWrapper, config: Config, stopping: trio.Event) -> None:
+    async def serve(self) -> None:
         """Answer the client until one side has closed the connection or its time is over."""
-        stream: Any = self  # typed for TLS, used for both
-        with self._tasks:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._limit, stopping)
-                await TCPServer(app, config, self._context, ConnectionState({}), stream)
-
-    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
-        """Receive from the client, and see whether that was its last word."""
-        data = b""
         try:
-            data = await self._stream.receive_some(max_bytes)
+            with self._tasks:
+                if self._has_spoken or await self._hear():
+                    self._context = WorkerContext(None)
+                    self._hypercorn = TCPServer(
+                        self._server.app,
+                        self._server.config,
+                        self._context,
+                        ConnectionState({}),
+                        cast("Any", self),
+                    )
+                    self._pieces = Pieces()
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._limit)
+                        await self._hypercorn
         finally:
+            self.close()
+            self._server.guests.forget(self)
+
+    async def receive_some(self, max_bytes: int) -> bytes:  # noqa: ARG002 - hypercorn's 64 KiB
+        """Return the next piece from the client, and see whether its last word was received."""
+        if self._has_piece:
+            self._handled_piece.set()
+        if self._pieces:
+            async with self._server.turnstile:
+                pass
+        while not (piece := self._take()):
+            data: bytes | bytearray = b""
+            try:
+                data = await self._stream.receive_some(READ_BYTES)
+            finally:
+                if not data:
+                    self._handled_piece.set()  # there is none
+                    await self._finish()
             if not data:
-                await self._finish()
-        return data
+                break
+            self._server.guests.heard(self)
+            self._pieces.feed(data)
+        self._has_piece = True
+        return piece
+
+    async def send_all(self, data: bytes) -> None:
+        """Send to the client."""
+        self._pieces.sent(len(data))
+        await self._stream.send_all(data)
 
     async def aclose(self) -> None:
-        """Close the connection, and end the tasks that could only wait for it."""
-        self.socket.close()
-        self._tasks.cancel()
+        """Close the connection; hypercorn's name for it."""
+        self.close()
 
-    async def _limit(self, stopping: trio.Event) -> None:
+    def close(self) -> None:
+        """Close the connection, and end the tasks that could only wait for it."""
+        self._tasks.cancel()
+        self.socket.close()
+
+    async def _hear(self) -> bool:
+        """Return whether the client says anything."""
+        with trio.move_on_after(IDLE), suppress(OSError):
+            return await self.socket.recv(1, socket.MSG_PEEK) != b""
+        return False
+
+    def _take(self) -> bytes:
         try:
-            with trio.move_on_after(LIFETIME):
-                await stopping.wait()
+            return self._pieces.take(http2=self._http2)
+        except FloodError:
+            self.close()
+            raise
+
+    @property
+    def _http2(self) -> bool:
+        return isinstance(self._hypercorn.protocol.protocol, H2Protocol)
+
+    async def _limit(self) -> None:
+        try:
+            with trio.move_on_after(LIFETIME) as lifetime:
+                await self._server.stopping.wait()
+            if lifetime.cancelled_caught:
+                await self._say_goodbye()
             await self._finish()
             await trio.sleep_forever()
         finally:
-            await self.aclose()
+            self.close()
+
+    async def _say_goodbye(self) -> None:
+        """Let an idle HTTP/2 client know that there is to be no request more.
+
+        hypercorn closes the connection without a word, and a request on its way is lost. It does
+        say goodbye after an answer.
+        """
+        protocol = self._hypercorn.protocol.protocol
+        if isinstance(protocol, H2Protocol) and protocol.idle:
+            with trio.move_on_after(DRAIN):
+                async with self._hypercorn.send_lock:
+                    await self._stream.send_all(GOAWAY)
+                await self._server.stopping.wait()
 
     async def _finish(self) -> None:
-        """Take no more requests, and give the answers in flight `DRAIN` seconds from now."""
-        await self._context.terminated.set()
+        """Take no more requests, and give the answers in flight `DRAIN` seconds from now.
+
+        What a client had said before it was let in is a request in flight, too.
+        """
         self._tasks.deadline = min(self._tasks.deadline, trio.current_time() + DRAIN)
+        await self._handled_piece.wait()
+        await self._context.terminated.set()
 
 
 async def _raise(bug: Exception) -> NoReturn:

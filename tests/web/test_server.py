@@ -8,7 +8,8 @@ import h11
 import pytest
 import trio
 import trio.lowlevel
-from hyperframe.frame import RstStreamFrame, SettingsFrame
+from h2.events import ConnectionTerminated
+from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
 
 from livenessprobe.health import NOTHING_KNOWN, Verdict
 from livenessprobe.web import server
@@ -280,6 +281,32 @@ async def test_a_connection_is_gone_soon_after_its_client(
         await stuck.stream.receive_some(1)
 
 
+async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed(
+    patient: pytest.MonkeyPatch,
+) -> None:
+    patient.setattr(server, "LIFETIME", 0.05)
+    patient.setattr(server, "DRAIN", 0.05)
+    async with serving() as web, web.client() as client:
+        h2 = H2Client(client.stream)
+        await h2.start()
+        await h2.ask()
+        events = h2.connection.receive_data(await client.rest())
+        goodbye = next(event for event in events if isinstance(event, ConnectionTerminated))
+        assert (goodbye.error_code, goodbye.last_stream_id) == (0, 2**31 - 1)
+
+
+async def test_a_request_that_crosses_the_goodbye_is_answered(patient: pytest.MonkeyPatch) -> None:
+    patient.setattr(server, "LIFETIME", 0.05)
+    async with serving() as web, web.client(H2_HELLO + h2_request()) as client:
+        received = b""
+        while server.GOAWAY not in received:
+            received += await client.stream.receive_some()
+        await client.send(h2_request(stream_id=3))
+        while not received.endswith(DataFrame(3, flags=["END_STREAM"]).serialize()):
+            received += await client.stream.receive_some()
+        assert DataFrame(3, b"ok").serialize() in received
+
+
 async def test_a_connection_in_use_has_a_lifetime_too(patient: pytest.MonkeyPatch) -> None:
     patient.setattr(server, "LIFETIME", 0.05)
     async with serving() as web, web.client() as client:
@@ -303,6 +330,7 @@ async def test_idle_connections_are_closed_at_once(client: str) -> None:
         await web.assert_unharmed()
         web.stop()
         await web.stopped.wait()
+        await idle.send(b"x")  # the kernel tells a client that has said nothing only then
         await idle.rest()
 
 

@@ -2,6 +2,8 @@ import json
 import platform
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livenessprobe.web import zpages
 from livenessprobe.web.request import Request
@@ -101,3 +103,10 @@ def test_flagz_is_json_too() -> None:
 def test_a_flag_cannot_forge_a_line() -> None:
     page = zpages.flagz({"csi-address": "/csi\nv=9"})(Request(path="/flagz"))
     assert page.body.decode().splitlines()[3:] == ["csi-address=/csi\\nv=9"]
+
+
+@given(st.binary())
+def test_whatever_a_client_accepts_it_gets_one_of_the_two(accept: bytes) -> None:
+    for page in statusz(accept), flagz(accept):
+        assert page.status == 200
+        assert PLAIN in page.headers or JSON in page.headers

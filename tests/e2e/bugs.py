@@ -1,0 +1,60 @@
+"""The sidecar with a bug in it: `python bugs.py PLACE [flags]`.
+
+With `python bugs.py STUCK PLACE [flags]` each Probe's thread is stuck, as in a file system that is
+gone.
+"""
+
+import sys
+import time
+from typing import NoReturn
+
+from livenessprobe import health, serve
+from livenessprobe.__main__ import main
+from livenessprobe.driver import Driver, client
+from livenessprobe.driver.socket_file import SocketFile
+from livenessprobe.driver.tripwire import HeldConnection
+from livenessprobe.identity import Identity
+from livenessprobe.metrics import Metrics
+from livenessprobe.prober import Prober
+from livenessprobe.schedule import Schedule
+from livenessprobe.statelog import StateLog
+from livenessprobe.watch import Watch
+from livenessprobe.web import accept
+
+WORDS = "injected here"
+
+PLACES: dict[str, tuple[object, str]] = {
+    "start": (serve, "_routes"),
+    "prober": (Schedule, "began"),
+    "prober, after a Probe": (Prober, "_was_halted"),
+    "thread of a Probe": (client, "ProbeRequest"),
+    "metrics": (Metrics, "observe_call"),
+    "state log": (StateLog, "observe"),
+    "watch": (SocketFile, "changed"),
+    "watch, told of a result": (Watch, "observe"),
+    "watch, listening": (HeldConnection, "wait_hung_up"),
+    "identity": (Driver, "get_name"),
+    "identity, told of a result": (Identity, "observe"),
+    "accepting": (accept, "_peek"),
+    "endpoint": (health, "judge"),
+}
+"""What every task and every consumer of results comes by, as a module or class and a name in it."""
+
+
+def bug(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError(WORDS)
+
+
+STUCK = "stuck"
+
+
+def be_stuck(_: object) -> None:
+    time.sleep(60.0)  # longer than any test
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == STUCK:
+        del sys.argv[1]
+        SocketFile.note = be_stuck  # type: ignore[method-assign,assignment]
+    setattr(*PLACES[sys.argv.pop(1)], bug)
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""A bug of our own, wherever it is: the process says so and ends."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import bugs
+from tests.e2e.conftest import FAST
+from tests.e2e.harness import Address, DriverProcess, ask, free_port, wait_until
+
+CALLED_BUG = '"A bug of livenessprobe ends it" err="injected here" stacktrace=<'
+
+
+@pytest.mark.parametrize("place", bugs.PLACES)
+def test_ends_it_with_1_and_one_line_with_its_traceback(
+    driver: DriverProcess, tmp_path: Path, place: str
+) -> None:
+    log = end_by_bug((place,), driver, tmp_path)
+    assert log.count(CALLED_BUG) == 1
+    assert log.count("in bug\n") == 1
+    # All of it is the log's: nothing but its lines, and what continues them.
+    assert [line for line in log.splitlines() if line[:1] not in {"I", "E", "\t", " "}] == []
+
+
+def test_is_logged_as_one_object_too(driver: DriverProcess, tmp_path: Path) -> None:
+    log = end_by_bug(("prober",), driver, tmp_path, "--logging-format=json")
+    assert (
+        log.count('"msg":"A bug of livenessprobe ends it","err":"injected here","stacktrace"') == 1
+    )
+    assert all(line.startswith("{") for line in log.splitlines())
+
+
+@pytest.mark.parametrize("place", ["watch, told of a result", "endpoint"])
+def test_ends_it_though_a_probe_is_under_way(
+    driver: DriverProcess, tmp_path: Path, place: str
+) -> None:
+    driver.tell("hang")
+    log = end_by_bug((place,), driver, tmp_path, "--probe-timeout=2s")
+    assert log.count(CALLED_BUG) == 1
+
+
+def test_ends_it_though_a_thread_is_stuck(driver: DriverProcess, tmp_path: Path) -> None:
+    log = end_by_bug((bugs.STUCK, "endpoint"), driver, tmp_path)
+    assert log.count('"A bug of livenessprobe ends it"') == 1
+
+
+def end_by_bug(bug: tuple[str, ...], driver: DriverProcess, tmp_path: Path, *flags: str) -> str:
+    """Run the sidecar with this bug, asking it all the time; return its log."""
+    address = Address("127.0.0.1", free_port())
+    own = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
+    command = (sys.executable, bugs.__file__, *bug, *own, *FAST, *flags)
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command, stderr=stderr) as process,  # noqa: S603 - our own command
+    ):
+
+        def has_ended() -> bool:
+            ask_if_possible(address)
+            return process.poll() is not None
+
+        try:
+            wait_until(has_ended)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    return log.read_text()
+
+
+def ask_if_possible(address: Address) -> None:
+    with suppress(OSError, HTTPException):  # not listening yet, or not any more
+        ask(address)

@@ -1,0 +1,237 @@
+"""Many Probes and requests, with faults, in one process; then everything is accounted for.
+
+    tests.soak.driver --socket-- tests.soak.sidecar --TCP-- tests.soak.client, several of them
+         |                             | sampled                  |
+       tally ---------- compared with /metrics                  tally
+
+What is compressed is the time between the Probes, and nothing else: the program is the installed
+one with all its tasks, in a process of its own, behind real sockets, but its interval is 1 ms, a
+hundredth of what the flags admit, so that Probes follow one another; at the interval of 10 s that
+is usual, 200,000 of them are 23 days. What depends on real time happens as often as in real time:
+timeouts, the retry of a name that was refused (10 s), the rest after a false hang-up (20 min), the
+ages of connections. Nor is this about the auto schedule, which is simulated elsewhere.
+
+At the end the driver goes, after a last Probe, and so do the clients. Then no count changes any
+more but that of Probes that nobody can have seen, and the process is at rest as it was before.
+"""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import Metric
+
+from tests.e2e.harness import Address, Sidecar
+from tests.soak import tally
+from tests.soak.client import Outcome
+from tests.soak.driver import STATUS, Fate
+from tests.soak.usage import Usage, growth, usage
+
+ROOT = Path(__file__).parents[2]
+
+PROBE = "/csi.v1.Identity/Probe"
+GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
+UNREACHABLE = "unknown-non-grpc"
+
+FLAGS = ("--http-endpoint=127.0.0.1:0", "--probe-interval=1ms", "--probe-timeout=200ms")
+
+# Seconds between samples. One costs less than a millisecond of the kernel's time, and many are
+# needed, as connections come and go.
+SAMPLE_EVERY = 0.05
+
+# What chance does not exceed over the second half of a run, as a leak would. A short run's memory
+# varies by 0.3 MiB. In a long one each thread's arena of malloc takes 0.9 MiB more, once, and
+# there are three: after some 50,000 Probes one large block is replaced by whichever thread runs.
+MOST_KIB = 1024.0
+MOST_KIB_WHEN_LONG = 3072.0
+MOST_DESCRIPTORS = 4.0  # there are some 5 more or less at any time; a fault must leave none
+MOST_THREADS = 1.0  # there are two calls at most, of Probe and GetPluginInfo
+
+# How many Probes may have timed out before they reached the driver: the machine is shared.
+MOST_UNSEEN = 0.01
+
+FATES = set(Fate) - {Fate.LATE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much at least, but for no longer than `seconds`."""
+
+    probes: int
+    requests: int
+    seconds: float
+    clients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What everybody has counted, and what the process held all the while, and at rest."""
+
+    seconds: float
+    probes: Counter[Fate]
+    names: int
+    answers: Counter[Outcome]
+    metrics: Counter[tuple[str, str]]
+    halted: int
+    usages: list[Usage]
+    descriptors_before: int
+    descriptors_after: int
+
+    @property
+    def unseen(self) -> int:
+        """Probes that timed out, and not because of the driver, as far as it knows."""
+        timed_out = self.metrics[PROBE, "DeadlineExceeded"] + self.halted
+        return timed_out - self.probes[Fate.HANG] - self.probes[Fate.LATE]
+
+    def flaws(self, most_kib: float) -> Iterator[str]:
+        """Yield whatever is not as it has to be."""
+        yield from self._unaccounted()
+        bounds = {
+            "rss": most_kib,
+            "anonymous": most_kib,
+            "descriptors": MOST_DESCRIPTORS,
+            "threads": MOST_THREADS,
+        }
+        for what, most in bounds.items():
+            if (grown := growth(self.usages, what)) > most:
+                yield f"{what} grew by {grown:.1f} in the second half"
+        if self.descriptors_after > self.descriptors_before:
+            yield f"descriptors at rest: {self.descriptors_before}, then {self.descriptors_after}"
+
+    def _unaccounted(self) -> Iterator[str]:
+        yield from (f"no Probe {fate.name}" for fate in FATES if not self.probes[fate])
+        yield from (f"no request {end.name}" for end in Outcome if not self.answers[end])
+        seen: Counter[str] = Counter()
+        for fate, times in self.probes.items():
+            seen[STATUS[fate]] += times
+        counted = self._counted(PROBE)
+        if not 0 <= self.unseen <= MOST_UNSEEN * seen.total():
+            yield f"{self.unseen} Probes timed out that the driver has not seen"
+        for status in (seen.keys() | counted.keys()) - {"DeadlineExceeded"}:
+            if not 0 <= seen[status] - counted[status] <= self.unseen:
+                yield f"{status}: the driver saw {seen[status]}, the metrics say {counted[status]}"
+        named = self._counted(GET_PLUGIN_INFO)
+        if not named["OK"] <= self.names <= named.total():
+            yield f"GetPluginInfo: the driver saw {self.names}, the metrics say {dict(named)}"
+
+    def _counted(self, method: str) -> Counter[str]:
+        """Return how many calls the metrics say that reached the driver, by status."""
+        return Counter(
+            {
+                status: n
+                for (its, status), n in self.metrics.items()
+                if its == method and status != UNREACHABLE
+            }
+        )
+
+
+def soak(scale: Scale, folder: Path) -> Record:
+    """Run it, with files in `folder`."""
+    run = _Run(scale, folder)
+    with ExitStack() as processes:
+        sidecar = processes.enter_context(
+            Sidecar(
+                f"--csi-address={run.socket}",
+                *FLAGS,
+                log=run.log,
+                command=(sys.executable, "-m", "tests.soak.sidecar"),
+            )
+        )
+        sidecar.wait_for_listeners(1)
+        sidecar.wait_for(500, "no such file")
+        before = _at_rest(sidecar.pid)
+        started = time.monotonic()
+        driver = processes.enter_context(_peer("driver", run.socket, run.probes, run.names))
+        clients = [
+            processes.enter_context(_peer("client", *_text(sidecar.address), answers))
+            for answers in run.answers
+        ]
+        usages = list(run.sample(sidecar.pid, [driver, *clients]))
+        seconds = time.monotonic() - started
+        _end(driver, *clients)
+        sidecar.wait_for(500, "no such file")
+        return Record(
+            seconds=seconds,
+            probes=Counter({Fate(letter): n for letter, n in tally.read(run.probes).items()}),
+            names=tally.read(run.names).total(),
+            answers=run.count_answers(),
+            metrics=_operations(sidecar.metrics()),
+            halted=sidecar.log.count("A Probe outlasted its deadline"),
+            usages=usages,
+            descriptors_before=before,
+            descriptors_after=_at_rest(sidecar.pid),
+        )
+
+
+class _Run:
+    """The files of one run, and when it is over."""
+
+    def __init__(self, scale: Scale, folder: Path) -> None:
+        self.socket = folder / "csi.sock"
+        self.log = folder / "sidecar.log"
+        self.probes = folder / "probes"
+        self.names = folder / "names"
+        self.answers = [folder / f"answers-{number}" for number in range(scale.clients)]
+        for file in (self.probes, self.names, *self.answers):
+            file.touch()
+        self._scale = scale
+
+    def sample(self, pid: int, peers: list[subprocess.Popen[bytes]]) -> Iterator[Usage]:
+        """Yield what the process holds, until there was enough of everything, or time is over."""
+        started = time.monotonic()
+        while not self._is_enough() and (at := time.monotonic() - started) < self._scale.seconds:
+            yield usage(pid, at)
+            if any(peer.poll() is not None for peer in peers):
+                raise RuntimeError("a peer has ended early, see its traceback")
+            time.sleep(SAMPLE_EVERY)
+
+    def _is_enough(self) -> bool:
+        requests = sum(answers.stat().st_size for answers in self.answers)
+        return self.probes.stat().st_size >= self._scale.probes and requests >= self._scale.requests
+
+    def count_answers(self) -> Counter[Outcome]:
+        counts: Counter[Outcome] = Counter()
+        for answers in self.answers:
+            counts.update({Outcome(letter): n for letter, n in tally.read(answers).items()})
+        return counts
+
+
+def _peer(name: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"tests.soak.{name}", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)  # noqa: S603 - ours
+
+
+def _end(*peers: subprocess.Popen[bytes]) -> None:
+    for peer in peers:
+        peer.communicate()  # the end of its stdin
+        if peer.returncode:
+            raise RuntimeError(f"{peer.args!r} has failed, see its traceback")
+
+
+def _text(address: Address) -> tuple[str, str]:
+    return address.host, str(address.port)
+
+
+def _at_rest(pid: int) -> int:
+    """Return the number of descriptors that stay, between the Probes and after the clients."""
+    counts = []
+    for _ in range(200):
+        counts.append(usage(pid, 0.0).descriptors)
+        time.sleep(0.01)  # two seconds in all, as a connection may take half of one to end
+    return min(counts)
+
+
+def _operations(families: list[Metric]) -> Counter[tuple[str, str]]:
+    return Counter(
+        {
+            (sample.labels["method_name"], sample.labels["grpc_status_code"]): int(sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name == "csi_sidecar_operations_seconds_count"
+        }
+    )

@@ -1,0 +1,38 @@
+"""What a process holds of the machine, and whether that grows."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import linear_regression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """At one time: KiB of memory, and numbers of the rest."""
+
+    at: float
+    rss: int
+    anonymous: int
+    descriptors: int
+    threads: int
+
+
+def usage(pid: int, at: float) -> Usage:
+    process = Path(f"/proc/{pid}")
+    memory = dict(re.findall(r"(\w+): +(\d+) kB", (process / "smaps_rollup").read_text()))
+    return Usage(
+        at=at,
+        rss=int(memory["Rss"]),
+        anonymous=int(memory["Anonymous"]),
+        descriptors=len(list((process / "fd").iterdir())),
+        threads=len(list((process / "task").iterdir())),
+    )
+
+
+def growth(usages: Sequence[Usage], of: str) -> float:
+    """Return by how much `of` has grown in the second half, by its line of least squares."""
+    half = usages[len(usages) // 2 :]
+    times = [usage.at for usage in half]
+    slope, _ = linear_regression(times, [getattr(usage, of) for usage in half])
+    return slope * (times[-1] - times[0])

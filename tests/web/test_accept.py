@@ -1,0 +1,211 @@
+import errno
+import logging
+import os
+import resource
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import trio
+import trio.testing
+
+from livenessprobe.web import accept
+from livenessprobe.web.accept import Guests
+
+
+class Visitor:
+    """A guest that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def remaining(visitors: list[Visitor]) -> list[int]:
+    return [number for number, visitor in enumerate(visitors) if not visitor.closed]
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ([], [1, 2, 3]),
+        ([0], [0, 2, 3]),
+        ([0, 1], [0, 1, 3]),
+        ([0, 1, 2], [1, 2, 3]),
+        ([2, 1, 0], [0, 1, 3]),
+        ([0, 1, 2, 0], [0, 2, 3]),
+    ],
+)
+def test_at_the_limit_the_idlest_has_to_go(heard: list[int], expected: list[int]) -> None:
+    guests, visitors = Guests(3), [Visitor() for _ in range(4)]
+    for visitor in visitors[:3]:
+        guests.admit(visitor)
+    for number in heard:
+        guests.heard(visitors[number])
+    guests.admit(visitors[3])
+    assert remaining(visitors) == expected
+
+
+def test_who_is_gone_makes_room() -> None:
+    guests, visitors = Guests(2), [Visitor() for _ in range(4)]
+    for visitor in visitors[:2]:
+        guests.admit(visitor)
+    guests.heard(visitors[1])
+    for visitor in visitors[:2]:
+        guests.forget(visitor)
+        guests.forget(visitor)
+    for visitor in visitors[2:]:
+        guests.admit(visitor)
+    assert remaining(visitors) == [0, 1, 2, 3]
+
+
+def test_the_silent_ones_can_be_closed_all_at_once() -> None:
+    guests, visitors = Guests(9), [Visitor() for _ in range(4)]
+    for visitor in visitors:
+        guests.admit(visitor)
+    guests.heard(visitors[1])
+    guests.close_silent()
+    assert remaining(visitors) == [1]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [(20, 1), (64, 1), (66, 1), (128, 32), (320, 128), (1024, 480), (2**30, 512)],
+)
+def test_the_limit_leaves_descriptors_for_probes(
+    monkeypatch: pytest.MonkeyPatch, files: int, expected: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert accept.limit() == expected
+
+
+async def test_a_lack_closes_the_idlest_and_is_told_once_a_minute(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    guests, visitors = Guests(9), [Visitor() for _ in range(3)]
+    lack = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    for visitor in visitors:
+        guests.admit(visitor)
+    for left in [1, 2], [2], []:
+        await guests.make_room(lack)
+        assert remaining(visitors) == left
+    assert trio.current_time() == 0
+    await guests.make_room(lack)
+    assert trio.current_time() == accept.RETRY
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    await trio.sleep(accept.WARN_EVERY)
+    await guests.make_room(lack)
+    assert len(caplog.records) == 2
+
+
+class Door:
+    """What accept() says, one after the other; in the end, that nobody waits."""
+
+    def __init__(self, *said: socket.socket | OSError) -> None:
+        self._said = list(said)
+
+    def accept(self) -> tuple[socket.socket, None]:
+        said = self._said.pop(0) if self._said else BlockingIOError()
+        if isinstance(said, OSError):
+            raise said
+        return said, None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._said)
+
+
+@pytest.fixture
+def knock() -> Iterator[Callable[[bytes], socket.socket]]:
+    """Connect, say something, and return the server's end."""
+    with ExitStack() as stack:
+
+        def connected(said: bytes) -> socket.socket:
+            near, far = map(stack.enter_context, socket.socketpair())
+            far.send(said)
+            return near
+
+        yield connected
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ([], 0),
+        ([b""] * 20, 20 - accept.BURST),
+        ([b"x"] * 20, 20 - accept.BURST_SERVED),
+        ([b"", b"x"] * 10, 20 - 2 * accept.BURST_SERVED),
+    ],
+)
+def test_others_run_after_some_were_let_in(
+    knock: Callable[[bytes], socket.socket], said: list[bytes], left: int
+) -> None:
+    door = Door(*map(knock, said))
+    accept.accept_burst(door, Guests(99), lambda *_: Visitor())
+    assert door.waiting == left
+
+
+def test_those_that_have_said_something_are_not_the_idlest(
+    knock: Callable[[bytes], socket.socket],
+) -> None:
+    guests, visitors = Guests(99), [Visitor(), Visitor()]
+    to_come = iter(visitors)
+    accept.accept_burst(Door(knock(b"x"), knock(b"")), guests, lambda *_: next(to_come))
+    guests.close_silent()
+    assert remaining(visitors) == [0]
+
+
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
+def test_what_befell_one_connection_is_not_the_next_ones_matter(
+    knock: Callable[[bytes], socket.socket], number: int
+) -> None:
+    welcomed: list[socket.socket] = []
+
+    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+        welcomed.append(connection)
+        return Visitor()
+
+    accept.accept_burst(Door(OSError(number, ""), knock(b"x")), Guests(99), welcome)
+    assert len(welcomed) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EINVAL])
+def test_what_the_system_lacks_is_raised(number: int) -> None:
+    with pytest.raises(OSError, match="lack"):
+        accept.accept_burst(Door(OSError(number, "lack")), Guests(99), lambda *_: Visitor())
+
+
+@pytest.mark.parametrize("linger", [b"", struct.pack("ii", 1, 0)])
+@pytest.mark.parametrize("said", [b"", b"GET"])
+def test_who_has_hung_up_is_not_let_in(linger: bytes, said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        client = socket.create_connection(door.getsockname())
+        client.send(said)
+        if linger:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        client.close()
+        connection, _ = door.accept()
+        select.select([connection], [], [])
+    welcomed: list[socket.socket] = []
+
+    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+        welcomed.append(connection)
+        return Visitor()
+
+    with connection:
+        accept.accept_burst(Door(connection), Guests(99), welcome)
+        # One that has only closed its half waits for its answer.
+        assert welcomed == ([connection] if said and not linger else [])
+
+
+async def test_a_broken_listener_is_a_failure() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener.socket.shutdown(socket.SHUT_RD)
+    with trio.fail_after(30), pytest.raises(OSError, match="Invalid argument"):
+        await accept.accept(listener, Guests(9), lambda *_: Visitor())
+    assert listener.socket.fileno() == -1
