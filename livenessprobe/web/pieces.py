@@ -12,7 +12,8 @@ as well; so the caller says for each piece which it is. Of HTTP/2, what no hones
 an error:
 
 - frames and header blocks larger than agreed, before anybody has to keep them;
-- frames that ask nothing, such as PING and SETTINGS, beyond what the answers account for;
+- frames that ask nothing, such as PING, SETTINGS and DATA of a few bytes, beyond what the answers
+  account for;
 - giving up requests again and again.
 
 Once hypercorn hands over to others between frames, and bounds what asks nothing, this can go.
@@ -53,7 +54,7 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _EMPTY_LINE_BYTES = 3
 _PREFACE_BYTES = {b"P": 24, b"S": 6}  # "PRI * HTTP/2.0 SM", of which hypercorn may have read "PRI"
 _HEAD_BYTES = 9
-_HEADERS, _RST_STREAM, _CONTINUATION = 1, 3, 9
+_DATA, _HEADERS, _RST_STREAM, _CONTINUATION = 0, 1, 3, 9
 
 
 class FloodError(Exception):
@@ -141,7 +142,10 @@ class _Frames:
         self._rest = _HEAD_BYTES + length
         self._check_block(kind, length)
         asks = kind == _HEADERS
-        self._allowance += FRAMES_PER_REQUEST if asks else -1
+        if asks:
+            self._allowance += FRAMES_PER_REQUEST
+        elif kind != _DATA or length < BYTES_PER_FRAME:  # a long body is no flood
+            self._allowance -= 1
         if self._allowance < 0:
             raise FloodError("too many frames that ask nothing")
         self._resets -= kind == _RST_STREAM
