@@ -15,13 +15,14 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from livenessprobe import flags, klog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TextIO
 
 C = TypeVar("C")
@@ -146,12 +147,10 @@ def _serve(config: flags.Config) -> int:
         trio.run(serve, config)
     except* ListenError as refusals:
         exit_code = 1
-        for refusal in _each(refusals):
-            log.error("Failed to start http server", err=refusal)
-    except* Exception as bugs:
+        _log_each(refusals, partial(log.error, "Failed to start http server"))
+    except* Exception as bugs:  # noqa: BLE001 - it is logged, and the end
         exit_code = 1
-        for bug in _each(bugs):
-            log.exception(_BUG, err=bug)
+        _log_each(bugs, partial(log.exception, _BUG))
     _on_signals(signal.SIG_IGN)
     return exit_code
 
@@ -161,13 +160,13 @@ def _on_signals(handler: Callable[..., object] | signal.Handlers) -> None:
         signal.signal(number, handler)
 
 
-def _each(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    """Yield the errors in the groups that trio's nurseries made of them."""
+def _log_each(errors: ExceptionGroup[Exception], log_one: Callable[..., None]) -> None:
+    """Log the errors in the groups that trio's nurseries made of them."""
     for error in errors.exceptions:
         if isinstance(error, ExceptionGroup):
-            yield from _each(cast("ExceptionGroup[Exception]", error))
+            _log_each(cast("ExceptionGroup[Exception]", error), log_one)
         else:
-            yield error
+            log_one(err=error)
 
 
 if __name__ == "__main__":
