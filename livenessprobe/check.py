@@ -94,15 +94,12 @@ def json_object(answer: Answer) -> str:
         "driver_name_error": answer.driver_name_error,
         "socket": answer.socket_path,
     }
-    return json.dumps({key: _encodable(value) for key, value in fields.items()}) + "\n"
+    encodable = {
+        key: strconv.without_surrogates(value) if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    return json.dumps(encodable) + "\n"
 
 
 RENDER = {"text": text, "json": json_object}
 """The forms of output, by the names that `--output` takes."""
-
-
-def _encodable(value: object) -> object:
-    """Replace what of a path is not UTF-8: strict parsers refuse a lone surrogate."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value

@@ -1,4 +1,6 @@
-"""Go's strconv.Quote, which both Go's flag package and klog show strings with."""
+"""Strings for others: Go's strconv.Quote, which its flag package and klog use, and JSON's."""
+
+import re
 
 _ESCAPES = {
     "\a": r"\a",
@@ -12,6 +14,7 @@ _ESCAPES = {
 
 # Python decodes a byte that is not UTF-8, in a path say, to a lone surrogate: 0xff to U+DCFF.
 _UNDECODED_BYTES = range(0xDC80, 0xDD00)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def quote(text: str) -> str:
@@ -25,6 +28,11 @@ def escape(text: str, *, keep: str = "") -> str:
     if text.isprintable():  # str.isprintable() and Go's unicode.IsPrint agree
         return text
     return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` as UTF-8 can have it: strict readers of JSON refuse a lone surrogate."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _escape(char: str) -> str:

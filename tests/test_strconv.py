@@ -38,3 +38,10 @@ def test_whatever_is_quoted_is_one_printable_line(text: str) -> None:
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["C", "Z"]) | st.just(" ")))
 def test_printable_text_is_quoted_as_in_json(text: str) -> None:
     assert strconv.quote(text) == json.dumps(text, ensure_ascii=False)
+
+
+@given(st.text(st.characters() | st.sampled_from("\ud800\udcff")))
+def test_without_surrogates_a_text_is_utf_8_and_otherwise_as_it_was(text: str) -> None:
+    assert strconv.without_surrogates(text) == "".join(
+        "\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import traceback
 from datetime import UTC, datetime
 
@@ -79,16 +78,12 @@ def _as_string(value: object) -> str:
     return str(value) or repr(value)  # many an exception's str() is empty
 
 
-# Strict parsers refuse an escaped surrogate that has no partner.
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 def _json_value(value: object) -> object:
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float) and math.isfinite(value):  # JSON cannot say inf or nan
         return value
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _as_string(value))
+    return strconv.without_surrogates(_as_string(value))
 
 
 def _text_value(value: object) -> str:
