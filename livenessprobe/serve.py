@@ -32,7 +32,7 @@ from livenessprobe.watch import Watch
 from livenessprobe.web import endpoints, grpc_health, server, zpages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from livenessprobe.flags import Config
     from livenessprobe.result import ProbeResult
@@ -85,8 +85,12 @@ def _end_anyway_after(seconds: float, *, exit_code: int) -> None:
 
 async def _run(config: Config, driver: Driver) -> None:
     identity = Identity()
-    metrics = Metrics(lambda: identity.driver_name)
-    statelog = StateLog(config.socket_path, lambda: identity.driver_name)
+
+    def driver_name() -> str | None:
+        return identity.driver_name
+
+    metrics = Metrics(driver_name)
+    statelog = StateLog(config.socket_path, driver_name)
     watch = Watch()
 
     def publish(result: ProbeResult) -> None:
@@ -103,7 +107,7 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        await _serve_http(nursery, _routes(config, prober, identity, metrics))
+        await _serve_http(nursery, _routes(config, prober, driver_name, metrics))
         log.info(
             "Probing the CSI driver",
             version=__version__,
@@ -133,14 +137,14 @@ async def _run(config: Config, driver: Driver) -> None:
 
 
 def _routes(
-    config: Config, prober: Prober, identity: Identity, metrics: Metrics
+    config: Config, prober: Prober, driver_name: Callable[[], str | None], metrics: Metrics
 ) -> Mapping[str, endpoints.Routes]:
     """Return what is answered, by listen address."""
     routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)
     own = routes[config.health_address]
     for question in Question:
         own[f"/{question.value}"] = endpoints.health(
-            question.value, partial(prober.ask, question), lambda: identity.driver_name
+            question.value, partial(prober.ask, question), driver_name
         )
     own |= grpc_health.routes(prober.ask)
     started_at = trio.current_time()

@@ -39,10 +39,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One Probe() that has ended: when it began and ended, and whether the answer was "ready"."""
+    """One Probe() that has ended: when it began, and whether the answer was "ready"."""
 
     began_at: float
-    ended_at: float
     ready: bool
 
 
@@ -107,7 +106,7 @@ class Driver:
             ready = state is not State.NOT_READY
         finally:
             self._in_flight -= 1
-            self.calls.append(Call(began_at=began_at, ended_at=trio.current_time(), ready=ready))
+            self.calls.append(Call(began_at=began_at, ready=ready))
         return ready
 
     async def reach(self) -> None:

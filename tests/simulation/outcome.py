@@ -29,8 +29,6 @@ class Outcome:
     """That reached a healthy driver in `MEASURED` periods, after the first requests."""
     ages: tuple[float, ...]
     """Of the answers to the requests in these."""
-    failing_answers: int
-    failing_probes: int
     most_repeated: int
     """Failing answers to one caller that rest on the same Probe, at most.
 
@@ -62,8 +60,6 @@ def digest(record: Record) -> Outcome:
         run=run,
         probes=sum(_is_measured(record, call.began_at) for call in record.calls),
         ages=tuple(a.age for a in record.answers if _is_measured(record, a.asked_at)),
-        failing_answers=sum(not answer.healthy for answer in record.answers),
-        failing_probes=_failing_probes(record),
         most_repeated=_most_repeated(record),
         amplified=sum(_amplified(record)),
         restarts=len(record.restarts),
@@ -87,12 +83,6 @@ def _is_measured(record: Record, at: float) -> bool:
     if run.script is not HEALTHY:
         return False
     return 0 <= at - record.fault_at < MEASURED * run.setting.liveness.period
-
-
-def _failing_probes(record: Record) -> int:
-    if record.results:
-        return sum(result.status is not ProbeStatus.READY for result in record.results)
-    return sum(not answer.healthy for answer in record.answers)
 
 
 def _most_repeated(record: Record) -> int:
