@@ -1,6 +1,7 @@
 """HTTP, and gRPC on top of it.
 
-server         who serves: hypercorn, connection by connection
+server         who serves: every connection on its own, and a tidy end
+connection     one of them: hypercorn, within bounds
 accept         which connections are let in, and which has to go for a new one
 pieces         what a client sends, a piece at a time, and no flood of it
 asgi           from hypercorn's events to a request, and from a response to events

@@ -35,7 +35,7 @@ That takes more time than to keep it, and a connection takes less than 0.1 MB.
 """
 
 RESERVED_FILES = 64
-"""Descriptors that are not for connections. The program has 12, a Probe takes 6 more."""
+"""Descriptors that are not for connections. The program has 10 or so, each call to the driver 4."""
 
 SERVERS = 2
 """How many may share the descriptors: the endpoints' and that of the metrics."""

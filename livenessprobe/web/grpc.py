@@ -34,7 +34,7 @@ T = TypeVar("T", bound=betterproto.Message)
 
 MAX_MESSAGE_BYTES = 1024
 """A health request is a service's name, and ours have nine letters. gRPC's usual 4 MiB, times the
-hundred calls that a connection may have at once, would be more memory than a sidecar has."""
+calls that all connections may have at once, would be more memory than a sidecar has."""
 
 _PREFIX = struct.Struct(">BI")
 """Before each message: whether it is compressed, and its length."""

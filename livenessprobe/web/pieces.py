@@ -38,7 +38,7 @@ BLOCK_BYTES = 16_384
 FREE_FRAMES = 200
 """How many frames that ask nothing a connection has for nothing.
 
-A client sends SETTINGS, its acknowledgement and a few PINGs in `server.LIFETIME`.
+A client sends SETTINGS, its acknowledgement and a few PINGs in `connection.LIFETIME`.
 """
 
 FRAMES_PER_REQUEST = 10

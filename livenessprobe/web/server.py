@@ -1,77 +1,34 @@
 """hypercorn's HTTP on our listeners: every connection on its own, and a tidy end.
 
-`hypercorn.trio.serve` is not used, only what it does for one connection (`TCPServer`). It runs
+`hypercorn.trio.serve` is not used, only what it does for one connection, see `connection`. It runs
 all of them in one nursery, where one that breaks hypercorn takes the process with it; a
 websocket upgrade and one byte more is enough for that in 0.18. So here
 
 - sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
-- who is let in, and who has to go for it, is up to `accept`; before its first byte a connection
-  costs only a descriptor;
-- hypercorn is fed in `pieces`. While one client has sent more than that, its next piece has to
-  pass a turnstile, which lets one through each time that every task of the program has had its
-  turn. However many floods there are, others wait for one piece of one of them;
+- who is let in, and who has to go for it, is up to `accept`;
 - a connection whose handling fails is closed, and nothing else is. Our own bugs do not get lost
   that way: an endpoint that fails ends the program;
-- every connection ends. hypercorn can wait for ever: for a client that does not read, resets its
-  streams, or is gone already. So once the client has said its last word or has had `LIFETIME`,
-  or the server is cancelled, a connection takes no more requests, and `DRAIN` seconds later it
-  is closed, which ends even hypercorn's shielded sends.
+- once the server is cancelled, accepting ends, and every connection comes to its own end.
 
 Once hypercorn does all that, this module can shrink to a call of its `serve`.
 """
 
 from __future__ import annotations
 
-import socket
-import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
 from livenessprobe import klog
 from livenessprobe.web import accept
 from livenessprobe.web.asgi import Application
-from livenessprobe.web.pieces import BLOCK_BYTES, READ_BYTES, FloodError, Pieces
+from livenessprobe.web.connection import Connection, House
 
 if TYPE_CHECKING:
+    import socket
+
     from livenessprobe.web.endpoints import Routes
-
-IDLE = 5.0
-"""Seconds that a client may take until its first byte, from there to its first request, and after
-an answer until its next."""
-
-LIFETIME = 30.0
-"""Seconds after which a connection takes no more requests.
-
-The kubelet's lives for a millisecond, and whoever keeps one open can open another. It bounds
-what `IDLE` does not, such as a body that does not come, or HTTP/2 without a request.
-"""
-
-DRAIN = 0.5
-"""Seconds that answers in flight have once their connection takes no more requests.
-
-An answer takes about a millisecond; the rest is for slow readers. The program promises its end
-within one second.
-"""
-
-STREAMS = 16
-"""Requests under way in one HTTP/2 connection; each may hold an answer that is not taken.
-
-Callers send one after the other; the usual hundred would be for floods only.
-"""
-
-GOAWAY = bytes([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0])
-"""No more requests, but those on their way are answered: the highest stream there can be, no error.
-
-RFC 9113, 6.8. h2 would refuse to answer after it, so it does not get to know of this frame.
-"""
 
 log = klog.get_logger(__name__)
 
@@ -87,181 +44,48 @@ async def serve(
     Raises, in a group, what an endpoint raises.
     """
     async with trio.open_nursery() as nursery:
+
+        def end_with(bug: Exception) -> None:
+            nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
+
+        house = House(
+            app=ASGIWrapper(Application(routes, end_with)), guests=accept.Guests(accept.limit())
+        )
         with trio.CancelScope(shield=True):  # what is open comes to its own end
             async with trio.open_nursery() as connections:
-                server = _Server(routes, nursery)
-                nursery.start_soon(server.accept, listeners, connections, task_status)
-                await server.stopping.wait()
+                nursery.start_soon(_accept, listeners, house, connections, task_status)
+                await house.stopping.wait()
 
 
-class _Server:
-    """What the connections share; in `nursery` an endpoint's bug is raised."""
+async def _accept(
+    listeners: list[trio.SocketListener],
+    house: House,
+    connections: trio.Nursery,
+    task_status: trio.TaskStatus[Any],
+) -> None:
+    """Let connections in until cancelled."""
 
-    def __init__(self, routes: Routes, nursery: trio.Nursery) -> None:
-        self.app = ASGIWrapper(Application(routes, self._end_with))
-        self.guests = accept.Guests(accept.limit())
-        self.turnstile = trio.Lock()
-        self.stopping = trio.Event()
-        self._nursery = nursery
-        self.config = Config()
-        self.config.errorlog = None  # what hypercorn has to say is about clients, see _handle()
-        self.config.include_server_header = False
-        self.config.keep_alive_timeout = IDLE
-        self.config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
-        self.config.h2_max_concurrent_streams = STREAMS
-        self.config.h2_max_header_list_size = BLOCK_BYTES
+    def welcome(connected: socket.socket, has_spoken: bool) -> Connection:  # noqa: FBT001 - a `Welcome`
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+        connection = Connection(stream, house, has_spoken=has_spoken)
+        connections.start_soon(_handle, connection)
+        return connection
 
-    async def accept(
-        self,
-        listeners: list[trio.SocketListener],
-        connections: trio.Nursery,
-        task_status: trio.TaskStatus[Any],
-    ) -> None:
-        """Let connections in until cancelled."""
-
-        def welcome(connection: socket.socket, has_spoken: bool) -> _Connection:  # noqa: FBT001 - a `Welcome`
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-            guest = _Connection(stream, self, has_spoken=has_spoken)
-            connections.start_soon(self._handle, guest)
-            return guest
-
-        try:
-            async with trio.open_nursery() as doors:
-                for listener in listeners:
-                    doors.start_soon(accept.accept, listener, self.guests, welcome)
-                task_status.started()
-        finally:
-            self.guests.close_silent()
-            self.stopping.set()
-
-    async def _handle(self, connection: _Connection) -> None:
-        try:
-            await connection.serve()
-        except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
-            log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
-
-    def _end_with(self, bug: Exception) -> None:
-        self._nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
+    try:
+        async with trio.open_nursery() as doors:
+            for listener in listeners:
+                doors.start_soon(accept.accept, listener, house.guests, welcome)
+            task_status.started()
+    finally:
+        house.guests.close_silent()
+        house.stopping.set()
 
 
-class _Connection:
-    """One connection, and for hypercorn its stream, in order to see both ends of it."""
-
-    def __init__(self, stream: trio.SocketStream, server: _Server, *, has_spoken: bool) -> None:
-        self.socket = stream.socket
-        self._stream = stream
-        self._server = server
-        self._has_spoken = has_spoken
-        self._tasks = trio.CancelScope()
-        self._has_piece = False
-        self._handled_piece = trio.Event()
-
-    async def serve(self) -> None:
-        """Answer the client until one side has closed the connection or its time is over."""
-        try:
-            with self._tasks:
-                if self._has_spoken or await self._hear():
-                    self._context = WorkerContext(None)
-                    self._hypercorn = TCPServer(
-                        self._server.app,
-                        self._server.config,
-                        self._context,
-                        ConnectionState({}),
-                        cast("Any", self),
-                    )
-                    self._pieces = Pieces()
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._limit)
-                        await self._hypercorn
-        finally:
-            self.close()
-            self._server.guests.forget(self)
-
-    async def receive_some(self, max_bytes: int) -> bytes:  # noqa: ARG002 - hypercorn's 64 KiB
-        """Return the next piece from the client, and see whether its last word was received."""
-        if self._has_piece:
-            self._handled_piece.set()
-        if self._pieces:
-            async with self._server.turnstile:
-                pass
-        while not (piece := self._take()):
-            data: bytes | bytearray = b""
-            try:
-                data = await self._stream.receive_some(READ_BYTES)
-            finally:
-                if not data:
-                    self._handled_piece.set()  # there is none
-                    await self._finish()
-            if not data:
-                break
-            self._server.guests.heard(self)
-            self._pieces.feed(data)
-        self._has_piece = True
-        return piece
-
-    async def send_all(self, data: bytes) -> None:
-        """Send to the client."""
-        self._pieces.sent(len(data))
-        await self._stream.send_all(data)
-
-    async def aclose(self) -> None:
-        """Close the connection; hypercorn's name for it."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection, and end the tasks that could only wait for it."""
-        self._tasks.cancel()
-        self.socket.close()
-
-    async def _hear(self) -> bool:
-        """Return whether the client says anything."""
-        with trio.move_on_after(IDLE), suppress(OSError):
-            return await self.socket.recv(1, socket.MSG_PEEK) != b""
-        return False
-
-    def _take(self) -> bytes:
-        try:
-            return self._pieces.take(http2=self._http2)
-        except FloodError:
-            self.close()
-            raise
-
-    @property
-    def _http2(self) -> bool:
-        return isinstance(self._hypercorn.protocol.protocol, H2Protocol)
-
-    async def _limit(self) -> None:
-        try:
-            with trio.move_on_after(LIFETIME) as lifetime:
-                await self._server.stopping.wait()
-            if lifetime.cancelled_caught:
-                await self._say_goodbye()
-            await self._finish()
-            await trio.sleep_forever()
-        finally:
-            self.close()
-
-    async def _say_goodbye(self) -> None:
-        """Let an idle HTTP/2 client know that there is to be no request more.
-
-        hypercorn closes the connection without a word, and a request on its way is lost. It does
-        say goodbye after an answer.
-        """
-        protocol = self._hypercorn.protocol.protocol
-        if isinstance(protocol, H2Protocol) and protocol.idle:
-            with trio.move_on_after(DRAIN):
-                async with self._hypercorn.send_lock:
-                    await self._stream.send_all(GOAWAY)
-                await self._server.stopping.wait()
-
-    async def _finish(self) -> None:
-        """Take no more requests, and give the answers in flight `DRAIN` seconds from now.
-
-        What a client had said before it was let in is a request in flight, too.
-        """
-        self._tasks.deadline = min(self._tasks.deadline, trio.current_time() + DRAIN)
-        await self._handled_piece.wait()
-        await self._context.terminated.set()
+async def _handle(connection: Connection) -> None:
+    try:
+        await connection.serve()
+    except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
+        log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
 
 
 async def _raise(bug: Exception) -> NoReturn:

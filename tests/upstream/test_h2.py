@@ -45,7 +45,7 @@ def test_a_header_block_larger_than_agreed_is_refused_before_its_end() -> None:
 @pytest.mark.xfail(
     strict=True,
     raises=ProtocolError,
-    reason="no answer after one's own GOAWAY: livenessprobe/web/server.py sends it past h2",
+    reason="no answer after one's own GOAWAY: livenessprobe/web/connection.py sends it past h2",
 )
 def test_what_is_in_flight_is_answered_after_goaway() -> None:
     connection = server()

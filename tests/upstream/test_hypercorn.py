@@ -1,4 +1,4 @@
-"""Where hypercorn needs something around it; livenessprobe/web/server.py does all of that.
+"""Where hypercorn needs something around it; server.py and connection.py in web/ do all of that.
 
 A strict xfail that passes tells of a release without that need.
 """

@@ -26,7 +26,7 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.web import accept, server
+from livenessprobe.web import accept, connection
 from tests.web.harness import (
     GET,
     GET_HUGE,
@@ -209,9 +209,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The harmless ones have as long to be answered, behind 2,000 requests on a busy machine.
     """
-    monkeypatch.setattr(server, "IDLE", 1.0)
-    monkeypatch.setattr(server, "LIFETIME", 1.0)
-    monkeypatch.setattr(server, "DRAIN", 0.1)
+    monkeypatch.setattr(connection, "IDLE", 1.0)
+    monkeypatch.setattr(connection, "LIFETIME", 1.0)
+    monkeypatch.setattr(connection, "DRAIN", 0.1)
 
 
 async def attack(web: Server, sent: bytes, end: Callable[[Client], Awaitable[object]]) -> None:
@@ -293,7 +293,7 @@ FLOODS = {
 @pytest.mark.parametrize("begin", [H2_HELLO, H2C + H2_HELLO, GET + H2_HELLO])
 async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes) -> None:
     for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(server, constant, math.inf)
+        monkeypatch.setattr(connection, constant, math.inf)
     async with serving() as web, web.client(begin) as hostile, trio.open_nursery() as nursery:
         nursery.start_soon(hostile.rest)  # which ends only if the server closes the connection
         await hostile.send(FLOODS[name])
@@ -312,7 +312,7 @@ async def test_at_the_limit_a_new_connection_comes_in(
     monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(server, constant, math.inf)
+        monkeypatch.setattr(connection, constant, math.inf)
     monkeypatch.setattr(accept, "CONNECTIONS", 3)
     sent, closed = trio.open_memory_channel[None](20)
 
