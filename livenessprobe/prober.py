@@ -53,6 +53,10 @@ class Prober:
         probe_timeout: float,
     ) -> None:
         self.last: ProbeResult | None = None
+        self.lag = 0.0
+        """Seconds by which the last Probe began late, because this process did not run."""
+        self.missed_deadlines = 0
+        """How often there was no new result when there should have been one."""
         self.schedule = Schedule(
             interval=interval, probe_timeout=probe_timeout, now=trio.current_time()
         )
@@ -67,13 +71,16 @@ class Prober:
         while True:
             with trio.CancelScope(deadline=self.schedule.due) as self._wait:
                 await trio.sleep_forever()
-            self.schedule.began(trio.current_time())
+            now = trio.current_time()
+            self.lag = now - self.schedule.due
+            self.schedule.began(now)
             result = await probe_once(self._probe, self._probe_timeout)
             if self._was_halted(result):
+                self.missed_deadlines += 1
                 log.warning(HALTED, lasted=f"{result.latency:.3f}s")
                 self.schedule.came_to_nothing()
                 continue
-            self._log_delay(result)
+            self._note_delay(result)
             self.schedule.finished(result)
             self.last = result
             self._publish(result)
@@ -81,12 +88,16 @@ class Prober:
     def ask(self, question: Question) -> Verdict:
         """Answer one caller's question."""
         now = trio.current_time()
-        verdict = health.judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
+        verdict = self.judge(question, now)
         self.schedule.asked(now, healthy=verdict.healthy)
         self._reschedule()
         if verdict.is_void:
             self._log_void(verdict)
         return verdict
+
+    def judge(self, question: Question, now: float) -> Verdict:
+        """Answer somebody who only looks on: nothing follows from their asking."""
+        return health.judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
 
     def hung_up(self) -> None:
         """Learn that the driver has ended the connection of the last Probe."""
@@ -111,8 +122,9 @@ class Prober:
             self._logged_void = self.last
             log.error("Health check failed", err=verdict.reason, state="unknown")
 
-    def _log_delay(self, result: ProbeResult) -> None:
+    def _note_delay(self, result: ProbeResult) -> None:
         if self.last is not None and result.finished_at > self.schedule.valid_until:
+            self.missed_deadlines += 1
             log.warning(
                 "No Probe finished for long: livenessprobe was stopped or starved of CPU, or could "
                 "not end a Probe",

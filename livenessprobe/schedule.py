@@ -94,10 +94,14 @@ class Schedule:
         self.callers = Callers()
         self.due = now
         """When the next Probe starts; if one is in flight, when that one had to."""
+        self.interval = 0.0
+        """Seconds from the start of the Probe before to `due`."""
+        self.in_flight = False
+        """Whether a Probe has begun and not ended."""
+        self.follows_callers = interval is None
+        self.probe_timeout = probe_timeout
         self._interval = interval
-        self._probe_timeout = probe_timeout
         self._spacing = SPACING if interval is None else min(SPACING, interval)
-        self._in_flight = False
         self._began_at = now
         self._last: ProbeResult | None = None
         self._latencies: deque[float] = deque(maxlen=5)
@@ -111,21 +115,21 @@ class Schedule:
     @property
     def valid_until(self) -> float:
         """The time at which the last result ends to count, because the next should be there."""
-        return self.due + self._probe_timeout + SLACK
+        return self.due + self.probe_timeout + SLACK
 
     def began(self, now: float) -> None:
         """Note that the Probe that was due has begun."""
         # Counted from when it was due, so that a timer's lateness does not add up; but only a
         # little, so that after a halt there is no need to catch up.
         self._began_at = max(self.due, now - TOLERANCE)
-        self._in_flight = True
+        self.in_flight = True
         self._wanted_at = None
         if self._recreated:
             self._met_at, self._recreated = now, False
 
     def finished(self, result: ProbeResult) -> None:
         """Note how the Probe that had begun has ended."""
-        self._in_flight = False
+        self.in_flight = False
         self._last = result
         self._stranger_waits &= not self._is_healthy()
         if result.status in REACHED:
@@ -133,18 +137,18 @@ class Schedule:
         if self._hung_up and result.status in _ALIVE:
             self._rests_until = result.finished_at + REST
         self._hung_up = False
-        self.due = self._next(result.finished_at)
+        self._decide(result.finished_at)
 
     def came_to_nothing(self) -> None:
         """Note that the Probe that had begun says nothing: it is still due."""
-        self._in_flight = False
+        self.in_flight = False
 
     def asked(self, now: float, *, healthy: bool) -> None:
         """Note one request and what it was told."""
         came_as_expected = self.callers.asked(now)
         if not came_as_expected and not healthy:
             self._stranger_waits = not self.callers.account_for(now)
-        if self._in_flight:
+        if self.in_flight:
             return
         if not healthy or (self._interval is None and not came_as_expected):
             self._want(max(now, self._began_at + self._spacing), now)
@@ -153,7 +157,7 @@ class Schedule:
 
     def hung_up(self, now: float) -> None:
         """Note that the driver ended the connection of the last Probe."""
-        if not self._in_flight and now >= self._rests_until:
+        if not self.in_flight and now >= self._rests_until:
             self._hung_up = True
             self._want(now, now)
 
@@ -168,11 +172,12 @@ class Schedule:
             self._plan(now)
 
     def _plan(self, now: float) -> None:
-        if not self._in_flight and self.due > now:
-            self.due = self._next(now)
+        if not self.in_flight and self.due > now:
+            self._decide(now)
 
-    def _next(self, now: float) -> float:
-        return max(now, min(self._wishes(now)))
+    def _decide(self, now: float) -> None:
+        self.due = max(now, min(self._wishes(now)))
+        self.interval = self.due - self._began_at
 
     def _wishes(self, now: float) -> Iterator[float]:
         starts = self._before_requests(now) if self._interval is None else ()
@@ -187,7 +192,7 @@ class Schedule:
     def _pause(self) -> float:
         """Return the time between two Probes for nobody in particular."""
         pause = IDLE if self._interval is None else self._interval
-        return pause if self._is_healthy() else min(pause, self._probe_timeout + self._spacing)
+        return pause if self._is_healthy() else min(pause, self.probe_timeout + self._spacing)
 
     def _before_requests(self, now: float) -> Iterator[float]:
         self.callers.go_on_to(now)
@@ -204,7 +209,7 @@ class Schedule:
         slow driver, whose Probe may be costly, is asked once: so that a Probe that hangs has timed
         out when a request comes, or half-way if it would be answered too late for one.
         """
-        timeout = self._probe_timeout
+        timeout = self.probe_timeout
         if self._is_quick():
             yield Window(earliest=SPACING, best=JUST_BEFORE, latest=LAST_MOMENT)
             if self._is_healthy():

@@ -1,7 +1,7 @@
 """The composition: who is told what, and under which nursery.
 
-    prober --result--> metrics, identity, statelog, watch
-    HTTP   --path----> prober.ask, metrics or a page
+    prober --result--> metrics, history, identity, statelog, watch
+    HTTP   --path----> prober.ask, metrics or a page, which look at the status
     watch  ----------> prober: the driver hung up, its socket is another one
 
 One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections import defaultdict
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,19 +21,25 @@ import trio
 from livenessprobe import __version__, klog
 from livenessprobe.driver import Driver
 from livenessprobe.health import Question
+from livenessprobe.history import History
 from livenessprobe.identity import Identity
 from livenessprobe.listen import join_host_port, open_listeners
-from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.metrics import GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.prober import Prober
 from livenessprobe.statelog import StateLog
+from livenessprobe.status import Status
+from livenessprobe.wallclock import WallClock
 from livenessprobe.watch import Watch
-from livenessprobe.web import endpoints, grpc_health, server, zpages
+from livenessprobe.web import server
+from livenessprobe.web.routes import routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from livenessprobe.flags import Config
     from livenessprobe.result import ProbeResult
+    from livenessprobe.web.asgi import Observe
+    from livenessprobe.web.endpoints import Routes
 
 PATIENCE = 2.0
 """Seconds from a signal, or a bug, to the end, whatever holds it up.
@@ -84,17 +88,27 @@ def _end_anyway_after(seconds: float, *, exit_code: int) -> None:
 
 
 async def _run(config: Config, driver: Driver) -> None:
-    identity = Identity()
+    identity, history, wall_clock, watch = Identity(), History(), WallClock(), Watch()
 
-    def driver_name() -> str | None:
-        return identity.driver_name
+    def status() -> Status:
+        now = trio.current_time()
+        return Status(
+            now=now,
+            epoch=wall_clock.offset,
+            driver_name=identity.driver_name,
+            verdict=prober.judge(Question.HEALTHZ, now),
+            history=history,
+            schedule=prober.schedule,
+            lag=prober.lag,
+            missed_deadlines=prober.missed_deadlines,
+        )
 
-    metrics = Metrics(driver_name)
-    statelog = StateLog(config.socket_path, driver_name)
-    watch = Watch()
+    metrics = Metrics(status)
+    statelog = StateLog(config.socket_path, lambda: identity.driver_name)
 
     def publish(result: ProbeResult) -> None:
         metrics.observe_call(PROBE, result.grpc_status, result.latency)
+        history.observe(result)
         identity.observe(result)
         statelog.observe(result)
         watch.observe(result)
@@ -107,7 +121,8 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        await _serve_http(nursery, _routes(config, prober, driver_name, metrics))
+        table = routes(config, prober.ask, status, metrics.render)
+        await _serve_http(nursery, table, metrics.observe_answer)
         log.info(
             "Probing the CSI driver",
             version=__version__,
@@ -136,38 +151,12 @@ async def _run(config: Config, driver: Driver) -> None:
         )
 
 
-def _routes(
-    config: Config, prober: Prober, driver_name: Callable[[], str | None], metrics: Metrics
-) -> Mapping[str, endpoints.Routes]:
-    """Return what is answered, by listen address."""
-    routes: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)
-    own = routes[config.health_address]
-    for question in Question:
-        own[f"/{question.value}"] = endpoints.health(
-            question.value, partial(prober.ask, question), driver_name
-        )
-    own |= grpc_health.routes(prober.ask)
-    started_at = trio.current_time()
-    own["/statusz"] = zpages.statusz(
-        started_at=time.time(),
-        uptime=lambda: trio.current_time() - started_at,
-        version=__version__,
-        paths=own,
-    )
-    own["/flagz"] = zpages.flagz(config.texts)
-    if config.metrics_address is not None:
-        routes[config.metrics_address][config.metrics_path] = endpoints.metrics(
-            CONTENT_TYPE, metrics.render
-        )
-    return routes
-
-
-async def _serve_http(nursery: trio.Nursery, routes: Mapping[str, endpoints.Routes]) -> None:
+async def _serve_http(nursery: trio.Nursery, table: Mapping[str, Routes], observe: Observe) -> None:
     """Listen on every address before anything is answered on the first."""
-    listeners = {address: await open_listeners(address) for address in routes}
+    listeners = {address: await open_listeners(address) for address in table}
     for address, sockets in listeners.items():
-        await nursery.start(server.serve, routes[address], sockets)
+        await nursery.start(server.serve, table[address], sockets, observe)
         for listener in sockets:
             ip, port, *_ = listener.socket.getsockname()
-            paths = " ".join(routes[address])
+            paths = " ".join(table[address])
             log.info("ServeMux listening", address=join_host_port(ip, port), paths=paths)

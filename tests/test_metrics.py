@@ -1,9 +1,20 @@
+import gc
 import re
+from collections.abc import Callable
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe import __version__
+from livenessprobe.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, OPENMETRICS, PROBE, Metrics
+from livenessprobe.result import ProbeStatus
+from tests.world import EPOCH, PROBE_TIMEOUT, World
+
+READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 REFERENCE_BUCKETS = [
     "0.1",
@@ -23,44 +34,87 @@ REFERENCE_BUCKETS = [
 ]
 
 
-class Names:
-    """A driver's name that becomes known."""
-
-    name: str | None = None
-
-    def __call__(self) -> str | None:
-        return self.name
+@pytest.fixture
+def world() -> World:
+    return World(driver_name="fake.csi")
 
 
 @pytest.fixture
-def names() -> Names:
-    return Names()
+def metrics(world: World) -> Metrics:
+    return Metrics(world)
 
 
-@pytest.fixture
-def metrics(names: Names) -> Metrics:
-    return Metrics(names)
-
-
-def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def families(metrics: Metrics) -> list[Metric]:
     """Read what is rendered, with Prometheus' own parser."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
-        for sample in family.samples
-    }
+    _, text = metrics.render("")
+    return list(parse_text(text.decode()))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return samples(metrics).get((name, frozenset(labels.items())))
+    found = [
+        sample.value
+        for family in families(metrics)
+        for sample in family.samples
+        if (sample.name, sample.labels) == (name, labels)
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
 
 
-def test_the_content_type_is_the_references() -> None:
+def of_driver(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return value(metrics, f"livenessprobe_{name}", driver_name="fake.csi", **labels)
+
+
+# The format
+
+
+def test_it_is_text_in_the_references_way_unless_openmetrics_is_asked_for(metrics: Metrics) -> None:
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+    for accept in "", "*/*", "text/plain;version=0.0.4;q=0.5", "\N{SNOWMAN}":
+        assert metrics.render(accept)[0] == CONTENT_TYPE
+    content_type, text = metrics.render(f"{OPENMETRICS};version=1.0.0,text/plain;q=0.5")
+    assert content_type.startswith(f"{OPENMETRICS}; version=1.0.0")
+    assert text.endswith(b"# EOF\n")
 
 
-def test_calls_are_counted_and_timed_by_method_and_status(metrics: Metrics, names: Names) -> None:
-    names.name = "fake.csi"
+Parse = Callable[[str], list[Metric]]
+
+
+def test_both_formats_say_the_same(metrics: Metrics, world: World) -> None:
+    metrics.observe_call(PROBE, "OK", 0.002)
+    metrics.observe_answer("/healthz", 200, 0.0004)
+    world.observe(FAILED, 10.0)
+
+    def series(parse: Parse, accept: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        return {
+            (sample.name, frozenset((k, v) for k, v in sample.labels.items() if k != "le"))
+            for family in parse(metrics.render(accept)[1].decode())
+            for sample in family.samples
+        }
+
+    assert series(lambda text: list(parse_text(text)), "") == series(
+        lambda text: list(parse_openmetrics(text)),  # type: ignore[no-untyped-call]  # theirs
+        OPENMETRICS,
+    )
+
+
+def test_buckets_are_named_as_each_format_has_it(metrics: Metrics) -> None:
+    metrics.observe_call(PROBE, "OK", 0.002)
+    assert b'le="1"' in metrics.render("")[1]
+    assert b'le="1.0"' in metrics.render(OPENMETRICS)[1]
+
+
+def test_every_metric_says_what_it_is(metrics: Metrics, world: World) -> None:
+    metrics.observe_call(PROBE, "OK", 0.002)
+    world.observe(READY, 10.0)
+    assert all(family.documentation for family in families(metrics))
+    assert all(family.type != "unknown" for family in families(metrics))
+
+
+# Calls to the driver
+
+
+def test_calls_are_counted_and_timed_by_method_and_status(metrics: Metrics) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
     metrics.observe_call(PROBE, "OK", 0.3)
     metrics.observe_call(GET_PLUGIN_INFO, "Unimplemented", 0.5)
@@ -76,36 +130,206 @@ def test_calls_are_counted_and_timed_by_method_and_status(metrics: Metrics, name
 
 def test_all_the_references_buckets_are_there_and_finer_ones(metrics: Metrics) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
-    bounds = re.findall(r'le="(.*?)"', metrics.render().decode())
+    bounds = re.findall(r'operations_seconds_bucket.*le="(.*?)"', metrics.render("")[1].decode())
     assert bounds[:6] == ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05"]
     assert bounds[6:] == REFERENCE_BUCKETS  # as text, or they would be other series
 
 
 def test_a_call_that_could_not_be_made_has_no_grpc_status(metrics: Metrics) -> None:
     metrics.observe_call(PROBE, None, 0.002)
-    labels = {"driver_name": "unknown-driver", "method_name": PROBE}
+    labels = {"driver_name": "fake.csi", "method_name": PROBE}
     name = "csi_sidecar_operations_seconds_count"
     assert value(metrics, name, **labels, grpc_status_code="unknown-non-grpc") == 1
 
 
-def test_once_the_name_is_known_no_series_is_without_it(metrics: Metrics, names: Names) -> None:
+def test_once_the_name_is_known_no_series_is_without_it(metrics: Metrics, world: World) -> None:
+    world.driver_name = None
     metrics.observe_call(PROBE, "OK", 0.002)
-    assert b"unknown-driver" in metrics.render()
-    names.name = "fake.csi"
+    assert b"unknown-driver" in metrics.render("")[1]
+    world.driver_name = "fake.csi"
     metrics.observe_call(PROBE, "OK", 0.002)
-    assert b"unknown-driver" not in metrics.render()
+    assert b"unknown-driver" not in metrics.render("")[1]
     labels = {"driver_name": "fake.csi", "method_name": PROBE, "grpc_status_code": "OK"}
     assert value(metrics, "csi_sidecar_operations_seconds_count", **labels) == 2
 
 
-def test_the_process_is_described(metrics: Metrics) -> None:
-    start = value(metrics, "process_start_time_seconds")
-    assert start is not None
-    assert start > 1.7e9  # a Unix time of this decade
-
-
-def test_any_name_is_a_label(metrics: Metrics, names: Names) -> None:
-    names.name = 'a"b\\c\nd\u202e<script>'
+@pytest.mark.parametrize(
+    "name", ['a"b\\c\nd\u202e<script>', "\x00\r\x1b[2J", "# EOF", "\N{SNOWMAN}"]
+)
+def test_any_name_is_a_label(metrics: Metrics, world: World, name: str) -> None:
+    world.driver_name = name
     metrics.observe_call(PROBE, "OK", 0.002)
-    labels = {"driver_name": names.name, "method_name": PROBE, "grpc_status_code": "OK"}
+    labels = {"driver_name": name, "method_name": PROBE, "grpc_status_code": "OK"}
     assert value(metrics, "csi_sidecar_operations_seconds_count", **labels) == 1
+    assert value(metrics, "livenessprobe_up", driver_name=name) == 0
+
+
+# The driver
+
+
+def states(metrics: Metrics) -> dict[str, float]:
+    [family] = [family for family in families(metrics) if family.name == "livenessprobe_state"]
+    return {sample.labels["state"]: sample.value for sample in family.samples}
+
+
+NO_STATE = dict.fromkeys(("ready", "not_ready", "failed", "timed_out", "unreachable", "unknown"), 0)
+
+
+def test_before_the_first_probe_nothing_is_made_up(metrics: Metrics) -> None:
+    assert of_driver(metrics, "up") == 0
+    assert states(metrics) == NO_STATE | {"unknown": 1}
+    for name in (
+        "probe_latency_seconds",
+        "result_age_seconds",
+        "last_success_timestamp_seconds",
+        "last_change_timestamp_seconds",
+        "caller_period_seconds",
+    ):
+        assert of_driver(metrics, name) is None
+    assert of_driver(metrics, "consecutive_failures") == 0
+    assert of_driver(metrics, "transitions_total", to="healthy") == 0
+    assert of_driver(metrics, "failures_total", reason="timed_out") == 0
+
+
+def test_a_healthy_driver(metrics: Metrics, world: World) -> None:
+    world.observe(READY, 10.0, latency=0.25)
+    world.now = 12.5
+    assert of_driver(metrics, "up") == 1
+    assert states(metrics) == NO_STATE | {"ready": 1}
+    assert of_driver(metrics, "probe_latency_seconds") == 0.25
+    assert of_driver(metrics, "probe_timeout_seconds") == PROBE_TIMEOUT
+    assert of_driver(metrics, "result_age_seconds") == 2.5
+    assert of_driver(metrics, "last_success_timestamp_seconds") == EPOCH + 10
+    assert of_driver(metrics, "last_change_timestamp_seconds") == EPOCH + 10
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (NOT_READY, "not_ready"),
+        (FAILED, "failed"),
+        (TIMED_OUT, "timed_out"),
+        (UNREACHABLE, "unreachable"),
+    ],
+)
+def test_a_driver_that_is_not(
+    metrics: Metrics, world: World, status: ProbeStatus, state: str
+) -> None:
+    world.observe(READY, 10.0)
+    world.observe(status, 20.0)
+    world.observe(status, 21.0)
+    assert of_driver(metrics, "up") == 0
+    assert states(metrics) == NO_STATE | {state: 1}
+    assert of_driver(metrics, "consecutive_failures") == 2
+    assert of_driver(metrics, "failures_total", reason=state) == 2
+    assert of_driver(metrics, "last_success_timestamp_seconds") == EPOCH + 10
+    assert of_driver(metrics, "last_change_timestamp_seconds") == EPOCH + 20
+    assert of_driver(metrics, "transitions_total", to="unhealthy") == 1
+    assert of_driver(metrics, "transitions_total", to="healthy") == 0
+    world.observe(READY, 30.0)
+    assert of_driver(metrics, "consecutive_failures") == 0
+    assert of_driver(metrics, "transitions_total", to="healthy") == 1
+
+
+def test_a_result_too_old_is_none(metrics: Metrics, world: World) -> None:
+    world.observe(READY, 10.0)
+    world.now = 1000.0
+    assert of_driver(metrics, "up") == 0
+    assert states(metrics) == NO_STATE | {"unknown": 1}
+    assert of_driver(metrics, "result_age_seconds") == 990
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(("interval", "mode"), [(None, "auto"), (5.0, "fixed")])
+def test_the_mode(interval: float | None, mode: str) -> None:
+    metrics = Metrics(World(interval=interval, driver_name="fake.csi"))
+    assert of_driver(metrics, "schedule_info", mode=mode) == 1
+
+
+def test_the_schedule_in_force(metrics: Metrics, world: World) -> None:
+    world.observe(READY, 10.0, latency=0.5)
+    assert of_driver(metrics, "probe_interval_seconds") == pytest.approx(10)  # nobody asks
+    assert of_driver(metrics, "probes_in_flight") == 0
+    world.schedule.began(19.5)
+    assert of_driver(metrics, "probes_in_flight") == 1
+    assert of_driver(metrics, "probe_interval_seconds") == pytest.approx(10)
+
+
+def test_callers(metrics: Metrics, world: World) -> None:
+    assert of_driver(metrics, "callers") == 0
+    for time in 3, 6, 7.5, 9, 12, 14.5, 15, 18, 21, 21.5:  # every 3 and every 7 seconds
+        world.schedule.asked(time, healthy=True)
+    assert of_driver(metrics, "callers") == 2
+    assert of_driver(metrics, "caller_period_seconds") == 3
+
+
+def test_missed_deadlines(metrics: Metrics, world: World) -> None:
+    world.missed_deadlines = 3
+    assert of_driver(metrics, "missed_deadlines_total") == 3
+
+
+# The program
+
+
+def test_answers_are_counted_and_timed(metrics: Metrics) -> None:
+    metrics.observe_answer("/healthz", 200, 0.0004)
+    metrics.observe_answer("/healthz", 200, 0.0007)
+    metrics.observe_answer("/healthz", 500, 0.3)
+    name = "livenessprobe_http_responses_total"
+    assert value(metrics, name, endpoint="/healthz", code="200") == 2
+    assert value(metrics, name, endpoint="/healthz", code="500") == 1
+    name = "livenessprobe_http_response_seconds"
+    assert value(metrics, f"{name}_sum") == pytest.approx(0.3011)
+    for bound, count in [("0.0005", 1), ("0.001", 2), ("0.25", 2), ("+Inf", 3)]:
+        assert value(metrics, f"{name}_bucket", le=bound) == count
+
+
+def test_the_program_describes_itself(metrics: Metrics, world: World) -> None:
+    world.lag = 0.125
+    assert value(metrics, "livenessprobe_event_loop_lag_seconds") == 0.125
+    [build] = [f for f in families(metrics) if f.name == "livenessprobe_build_info"]
+    assert build.samples[0].labels["version"] == __version__
+    assert (value(metrics, "process_threads") or 0) >= 1
+    assert (value(metrics, "process_open_fds") or 0) > 1
+    assert (value(metrics, "process_start_time_seconds") or 0) > 1.7e9  # a time of this decade
+
+
+# The price
+
+
+def series(metrics: Metrics) -> int:
+    return sum(len(family.samples) for family in families(metrics))
+
+
+def test_a_healthy_driver_has_at_most_a_hundred_series(metrics: Metrics, world: World) -> None:
+    metrics.observe_call(PROBE, "OK", 0.002)
+    metrics.observe_call(GET_PLUGIN_INFO, "OK", 0.002)
+    for number in range(3):
+        world.schedule.asked(10.0 * number, healthy=True)
+    world.observe(READY, 30.0)
+    for endpoint in "/healthz", "/metrics":
+        metrics.observe_answer(endpoint, 200, 0.001)
+    assert series(metrics) <= 100
+
+
+def test_each_other_way_that_calls_end_adds_one_histogram(metrics: Metrics, world: World) -> None:
+    metrics.observe_call(PROBE, "OK", 0.002)
+    world.observe(READY, 10.0)
+    before = series(metrics)
+    metrics.observe_call(PROBE, "DeadlineExceeded", 3.0)
+    for status in ProbeStatus:
+        world.observe(status, 20.0)
+    assert series(metrics) - before == 22
+
+
+def test_reading_them_leaves_nothing_behind(metrics: Metrics, world: World) -> None:
+    world.observe(READY, 10.0)
+    metrics.render("")
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(50):
+        metrics.render("")
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50

@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from livenessprobe.web import grpc
 from livenessprobe.web.endpoints import Routes, answer
 from livenessprobe.web.request import Request
@@ -15,12 +17,24 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+    Observe = Callable[[str, int, float], None]
+    """Is told of an answer: the path that was asked, the status, and the seconds it took."""
+
+OTHER = "other"
+"""Stands for all paths at which there is nothing; there may be any number of them."""
+
 
 class Application:
-    """Answers from `routes`. An endpoint that fails has a bug, which `report` is told."""
+    """Answers from `routes`, and tells `observe` of each answer.
 
-    def __init__(self, routes: Routes, report: Callable[[Exception], None]) -> None:
+    An endpoint that fails has a bug, which `report` is told.
+    """
+
+    def __init__(
+        self, routes: Routes, observe: Observe, report: Callable[[Exception], None]
+    ) -> None:
         self._routes = routes
+        self._observe = observe
         self._report = report
 
     async def __call__(
@@ -30,6 +44,7 @@ class Application:
         request, incoming = _request(scope), _Body(receive)
         if grpc.is_call(request):
             request = replace(request, body=await incoming.read(grpc.MAX_BODY_BYTES))
+        started_at = trio.current_time()
         try:
             response = answer(self._routes, request)
         except Exception as bug:  # noqa: BLE001 - it is reported
@@ -46,6 +61,8 @@ class Application:
         await send(start)
         body: Any = {"type": f"{kind}.body", "body": response.body}
         await send(body | {"more_body": True})
+        endpoint = request.path if request.path in self._routes else OTHER
+        self._observe(endpoint, response.status, trio.current_time() - started_at)
         # The answer does not wait for the rest of the request, but its formal end does: hypercorn
         # then closes a connection with unread bytes, which resets it and may lose the answer.
         await incoming.skip()

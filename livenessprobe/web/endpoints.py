@@ -27,10 +27,11 @@ NOT_FOUND = response.text(404, "404 page not found\n")
 
 def answer(routes: Routes, request: Request) -> Response:
     """Return what the endpoint at the request's path answers, or that there is none."""
-    return routes.get(request.path, _not_found)(request)
+    return routes.get(request.path, not_found)(request)
 
 
-def _not_found(request: Request) -> Response:
+def not_found(request: Request) -> Response:
+    """Answer that there is nothing at this path."""
     return grpc.unimplemented(request) if grpc.is_call(request) else NOT_FOUND
 
 
@@ -60,10 +61,13 @@ def health(
     return endpoint
 
 
-def metrics(content_type: str, render: Callable[[], bytes]) -> Endpoint:
-    """Return the endpoint that shows what `render` gives."""
+def metrics(render: Callable[[str], tuple[str, bytes]]) -> Endpoint:
+    """Return the endpoint that shows what `render` gives for an Accept header: its type, and it."""
 
-    def endpoint(_: Request) -> Response:
-        return response.make(200, content_type, render())
+    def endpoint(request: Request) -> Response:
+        answer = response.make(200, *render(request.header(b"accept").decode("latin-1")))
+        if b"gzip" in request.header(b"accept-encoding"):
+            answer = response.gzipped(answer)
+        return response.with_header(answer, b"vary", b"accept, accept-encoding")
 
     return endpoint

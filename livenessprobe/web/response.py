@@ -1,6 +1,16 @@
 """A response as a value, so that an endpoint is a plain function."""
 
+from __future__ import annotations
+
+import gzip
 from dataclasses import dataclass, replace
+from json import dumps
+from typing import TYPE_CHECKING
+
+from livenessprobe.strconv import without_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_TEXT_BYTES = 8 * 1024
 """Reasons are for a person's eyes; and the kubelet reads 10 KiB at most."""
@@ -39,6 +49,12 @@ def text(status: int, words: str) -> Response:
     return make(status, "text/plain; charset=utf-8", encode(words, MAX_TEXT_BYTES))
 
 
+def json(fields: Mapping[str, object]) -> Response:
+    """Return an answer for programs."""
+    text = without_surrogates(dumps(fields, ensure_ascii=False))
+    return make(200, "application/json", text.encode())
+
+
 def encode(words: str, max_bytes: int) -> bytes:
     """Return as much of `words` in valid UTF-8 as `max_bytes` hold."""
     return words.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
@@ -47,6 +63,16 @@ def encode(words: str, max_bytes: int) -> bytes:
 def aged(response: Response, age: float) -> Response:
     """Return `response` with the age, in seconds, of what it tells (RFC 9111, 5.1)."""
     return with_header(response, b"age", b"%d" % age)
+
+
+def gzipped(response: Response) -> Response:
+    """Return `response` compressed, for whoever accepts that."""
+    body = gzip.compress(response.body, compresslevel=1, mtime=0)  # a caller may be waiting
+    headers = tuple(
+        (name, b"%d" % len(body)) if name == b"content-length" else (name, value)
+        for name, value in response.headers
+    )
+    return with_header(replace(response, headers=headers, body=body), b"content-encoding", b"gzip")
 
 
 def with_header(response: Response, name: bytes, value: bytes) -> Response:

@@ -6,8 +6,9 @@ websocket upgrade and one byte more is enough for that in 0.18. So here
 
 - sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
 - who is let in, and who has to go for it, is up to `accept`;
-- a connection whose handling fails is closed, and nothing else is. Our own bugs do not get lost
-  that way: an endpoint that fails ends the program;
+- a connection whose handling fails is closed, and nothing else is;
+- our own bugs do not get lost that way: an endpoint that fails ends the program, and so does
+  whatever else fails here for no reason that a client or the system has given;
 - once the server is cancelled, accepting ends, and every connection comes to its own end.
 
 Once hypercorn does all that, this module can shrink to a call of its `serve`.
@@ -15,6 +16,7 @@ Once hypercorn does all that, this module can shrink to a call of its `serve`.
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
@@ -24,11 +26,24 @@ from livenessprobe import klog
 from livenessprobe.web import accept
 from livenessprobe.web.asgi import Application
 from livenessprobe.web.connection import Connection, House
+from livenessprobe.web.pieces import FloodError
 
 if TYPE_CHECKING:
     import socket
 
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+    from livenessprobe.web.asgi import Observe
     from livenessprobe.web.endpoints import Routes
+
+NO_BUGS = (
+    FloodError,
+    trio.BrokenResourceError,  # the client is gone
+    trio.ClosedResourceError,  # the connection had to go: for a new one, or after its time
+    OSError,  # the network
+    MemoryError,
+)
+"""What may befall the code of a connection without being a fault of it."""
 
 log = klog.get_logger(__name__)
 
@@ -36,21 +51,30 @@ log = klog.get_logger(__name__)
 async def serve(
     routes: Routes,
     listeners: list[trio.SocketListener],
+    observe: Observe,
     *,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on `listeners` from `routes` until cancelled; the listeners are closed then.
 
-    Raises, in a group, what an endpoint raises.
+    `observe` is told of every answer. Raises, in a group, what an endpoint raises.
     """
     async with trio.open_nursery() as nursery:
 
         def end_with(bug: Exception) -> None:
             nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
 
-        house = House(
-            app=ASGIWrapper(Application(routes, end_with)), guests=accept.Guests(accept.limit())
-        )
+        application = Application(routes, observe, end_with)
+
+        async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            try:
+                await application(scope, receive, send)
+            except Exception as error:
+                if _is_our_bug(error):
+                    end_with(error)
+                raise
+
+        house = House(app=ASGIWrapper(app), guests=accept.Guests(accept.limit()))
         with trio.CancelScope(shield=True):  # what is open comes to its own end
             async with trio.open_nursery() as connections:
                 nursery.start_soon(_accept, listeners, house, connections, task_status)
@@ -84,8 +108,22 @@ async def _accept(
 async def _handle(connection: Connection) -> None:
     try:
         await connection.serve()
-    except* Exception as errors:  # noqa: BLE001 - see above: none of them is ours
+    except* Exception as errors:  # noqa: BLE001 - hypercorn and h2 have no closed list of their own
+        if bugs := errors.subgroup(_is_our_bug):
+            raise bugs from None
         log.info("HTTP connection failed", v=4, err=repr(errors.exceptions))
+
+
+def _is_our_bug(error: BaseException) -> bool:
+    """Return whether our code is to blame: of hypercorn and us, we were the last to run."""
+    if isinstance(error, (BaseExceptionGroup, *NO_BUGS)):
+        return False
+    callers = (
+        frame.f_globals["__name__"].partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    to_blame = [name for name in callers if name in {"livenessprobe", "hypercorn"}]
+    return to_blame[-1:] == ["livenessprobe"]
 
 
 async def _raise(bug: Exception) -> NoReturn:

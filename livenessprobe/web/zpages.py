@@ -5,17 +5,18 @@ As text for people, as versioned JSON for whoever accepts that.
 
 from __future__ import annotations
 
-import json
 import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from livenessprobe import __version__
 from livenessprobe.strconv import escape
 from livenessprobe.web import response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from livenessprobe.status import Status
     from livenessprobe.web.endpoints import Endpoint
     from livenessprobe.web.request import Request
     from livenessprobe.web.response import Response
@@ -30,24 +31,23 @@ _WARNING = (
 )
 
 
-def statusz(
-    *, started_at: float, uptime: Callable[[], float], version: str, paths: Iterable[str]
-) -> Endpoint:
+def statusz(status: Callable[[], Status], *, started_at: float, paths: Iterable[str]) -> Endpoint:
     """Return the endpoint of /statusz.
 
-    `started_at` is in seconds since the epoch, `uptime()` in seconds; `paths` are those served.
+    `started_at` is on the clock of `Status.now`; `paths` are those served.
     """
-    started = datetime.fromtimestamp(started_at, UTC)
 
     def endpoint(request: Request) -> Response:
-        seconds = int(uptime())
+        now = status()
+        started = datetime.fromtimestamp(started_at + now.epoch, UTC)
+        seconds = int(now.now - started_at)
         if _wants_json(request):
             return _json(
                 "Statusz",
                 startTime=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 uptimeSeconds=seconds,
                 pythonVersion=platform.python_version(),
-                binaryVersion=version,
+                binaryVersion=__version__,
                 paths=sorted(paths),
             )
         minutes, seconds = divmod(seconds, 60)
@@ -57,7 +57,7 @@ def statusz(
             started.strftime("Started: %a %b %e %H:%M:%S UTC %Y"),
             f"Up: {hours} hr {minutes:02} min {seconds:02} sec",
             f"Python version: {platform.python_version()}",
-            f"Binary version: {version}",
+            f"Binary version: {__version__}",
             f"Paths: {' '.join(sorted(paths))}",
         )
 
@@ -86,4 +86,4 @@ def _text(page: str, *lines: str) -> Response:
 
 def _json(kind: str, **fields: object) -> Response:
     head = {"kind": kind, "apiVersion": _API_VERSION, "metadata": {"name": NAME}}
-    return response.make(200, "application/json", json.dumps(head | fields).encode())
+    return response.json(head | fields)

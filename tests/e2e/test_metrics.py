@@ -8,7 +8,7 @@ from prometheus_client import Metric
 
 from tests.csi_driver import DRIVER_NAME
 from tests.e2e.conftest import StartDriver, StartSidecar
-from tests.e2e.harness import DriverProcess
+from tests.e2e.harness import DriverProcess, Sidecar
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 HISTOGRAM = "csi_sidecar_operations_seconds"
@@ -75,6 +75,36 @@ def test_the_drivers_name_is_on_every_series_once_it_is_known(
     sidecar.wait_for(200, "ok")
     sidecar.wait_for_log("CSI driver name")
     assert {name for name, _, _ in operations(sidecar.metrics())} == {DRIVER_NAME}
+
+
+def test_answers_are_counted_by_path_and_status(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    driver.tell("not-ready")
+    sidecar = start_sidecar(HTTP)
+    sidecar.wait_for(500, "not ready")
+    before = answers(sidecar)
+    for path in "/livez", "/livez", "/readyz", "/no", "/nor/this":
+        sidecar.ask(path)
+    more = answers(sidecar) - before
+    assert more == {
+        ("/livez", "200"): 2,
+        ("/readyz", "500"): 1,
+        ("other", "404"): 2,
+        ("/metrics", "200"): 1,  # the one for `before`
+    }
+
+
+def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
+    """Count the answers by endpoint and status."""
+    return Counter(
+        {
+            (sample.labels["endpoint"], sample.labels["code"]): int(sample.value)
+            for family in sidecar.metrics()
+            for sample in family.samples
+            if sample.name == "livenessprobe_http_responses_total"
+        }
+    )
 
 
 @pytest.mark.usefixtures("driver")

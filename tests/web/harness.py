@@ -20,7 +20,7 @@ from hpack import Encoder
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from livenessprobe.health import Verdict
-from livenessprobe.web import endpoints, server
+from livenessprobe.web import endpoints, response, server
 
 HEALTHY = Verdict(healthy=True, reason="ok")
 
@@ -191,6 +191,8 @@ class Server:
 
     def __init__(self, listener: trio.SocketListener) -> None:
         self.stopped = trio.Event()
+        self.observed: list[tuple[str, int]] = []
+        """The path and the status of each answer."""
         self._listener = listener
         self._address = listener.socket.getsockname()
         self._scope = trio.CancelScope()
@@ -198,8 +200,11 @@ class Server:
     async def run(self, routes: endpoints.Routes, task_status: trio.TaskStatus[None]) -> None:
         """Serve until stopped."""
         with self._scope:
-            await server.serve(routes, [self._listener], task_status=task_status)
+            await server.serve(routes, [self._listener], self._observe, task_status=task_status)
         self.stopped.set()
+
+    def _observe(self, path: str, status: int, _seconds: float) -> None:
+        self.observed.append((path, status))
 
     def stop(self) -> None:
         """Cancel `serve`; when it has returned, `stopped` is set."""
@@ -251,7 +256,7 @@ async def serving(judge: Callable[[], Verdict] = lambda: HEALTHY) -> AsyncIterat
     """Serve while the block runs. When its clients are gone, nothing of them must be left."""
     routes = {
         "/healthz": endpoints.health("healthz", judge, lambda: None),
-        "/huge": endpoints.metrics("text/plain", lambda: bytes(HUGE)),
+        "/huge": lambda _: response.make(200, "text/plain", bytes(HUGE)),
     }
     with trio.fail_after(PATIENCE):
         async with leaving_nothing(), trio.open_nursery() as nursery:

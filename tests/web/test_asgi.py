@@ -27,7 +27,9 @@ class Exchange:
         self.sent: list[dict[str, Any]] = []
         self.asked: list[Request] = []
         self.bugs: list[Exception] = []
+        self.observed: list[tuple[str, int, float]] = []
         self.received_before_the_answer = 0
+        self.seconds_to_send = 0.0
         self._incoming = list(incoming)
         self._received = 0
         self._scope: Any = {
@@ -51,7 +53,7 @@ class Exchange:
                 raise answer
             return answer
 
-        application: Any = Application({"/x": endpoint}, self.bugs.append)
+        application: Any = Application({"/x": endpoint}, self._observe, self.bugs.append)
         with trio.fail_after(1):
             await application(self._scope, self._receive, self._send)
         return self
@@ -61,6 +63,9 @@ class Exchange:
         """How many events the application has not waited for."""
         return len(self._incoming) - self._received
 
+    def _observe(self, *told: Any) -> None:
+        self.observed.append(told)
+
     async def _receive(self) -> dict[str, Any]:
         if not self.left:
             await trio.sleep_forever()
@@ -68,6 +73,7 @@ class Exchange:
         return self._incoming[self._received - 1]
 
     async def _send(self, event: dict[str, Any]) -> None:
+        await trio.sleep(self.seconds_to_send)
         self.sent.append(event)
 
 
@@ -118,6 +124,21 @@ async def test_a_call_is_collected_until_it_ends_or_is_too_long(name: str) -> No
     assert exchange.received_before_the_answer == received
     assert exchange.asked[0].body == body
     assert exchange.left == 0
+
+
+async def test_an_answer_is_told_with_its_path_its_status_and_the_time_until_it_was_sent() -> None:
+    exchange = Exchange(part(b"1"), END)
+    exchange.seconds_to_send = 0.25
+    await exchange.run(OK)
+    [(path, status, seconds)] = exchange.observed
+    assert (path, status) == ("/x", 200)
+    assert seconds == pytest.approx(0.5, rel=0.1)  # the head and the body
+
+
+async def test_paths_that_there_are_not_are_told_as_one() -> None:
+    for path in ("/y", "/z"):
+        [(endpoint, status, _)] = (await Exchange(END, path=path).run(OK)).observed
+        assert (endpoint, status) == ("other", 404)
 
 
 async def test_trailers_come_last() -> None:

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Callable
 
 import pytest
@@ -6,6 +7,7 @@ from livenessprobe.health import NOTHING_KNOWN, Verdict
 from livenessprobe.result import ProbeResult, ProbeStatus
 from livenessprobe.web import endpoints, response
 from livenessprobe.web.request import Request
+from livenessprobe.web.response import Response
 
 LAST = ProbeResult(
     status=ProbeStatus.READY, message="", grpc_status="OK", latency=0.002, finished_at=100.0
@@ -61,9 +63,28 @@ def test_verbose_lists_the_checks_with_the_same_status(verdict: Verdict, status:
     assert b"driver name: fake.csi\nhealthz check " in answer.body
 
 
-def test_metrics_shows_what_is_rendered() -> None:
-    answer = endpoints.metrics("text/x", lambda: b"a 1\n")(Request(path="/metrics"))
-    assert answer == response.make(200, "text/x", b"a 1\n")
+def scrape(*headers: tuple[bytes, bytes]) -> Response:
+    def render(accept: str) -> tuple[str, bytes]:
+        return f"text/x; accepted={accept!a}", b"a 1\n" * 99
+
+    return endpoints.metrics(render)(Request(path="/metrics", headers=headers))
+
+
+def test_metrics_shows_what_is_rendered_for_whoever_asks() -> None:
+    answer = scrape((b"accept", b"text/y"))
+    assert answer.status == 200
+    assert (b"content-type", b"text/x; accepted='text/y'") in answer.headers
+    assert (b"vary", b"accept, accept-encoding") in answer.headers
+    assert answer.body == b"a 1\n" * 99
+
+
+def test_metrics_are_compressed_for_whoever_accepts_that() -> None:
+    answer = scrape((b"accept-encoding", b"deflate, gzip;q=1.0"))
+    headers = dict(answer.headers)
+    assert headers[b"content-encoding"] == b"gzip"
+    assert int(headers[b"content-length"]) == len(answer.body) < 99
+    assert gzip.decompress(answer.body) == b"a 1\n" * 99
+    assert b"content-encoding" not in dict(scrape().headers)
 
 
 @pytest.mark.parametrize(

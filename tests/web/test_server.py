@@ -375,7 +375,7 @@ async def test_a_server_cancelled_before_it_starts_closes_its_listeners() -> Non
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
         scope.cancel()
-        await server.serve({}, [listener])
+        await server.serve({}, [listener], lambda *_: None)
     assert listener.socket.fileno() == -1
 
 

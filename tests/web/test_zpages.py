@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livenessprobe import __version__
 from livenessprobe.web import zpages
 from livenessprobe.web.request import Request
 from livenessprobe.web.response import Response
+from tests.world import World
 
 WARNING = (
     "Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility "
@@ -19,10 +21,7 @@ JSON = (b"content-type", b"application/json")
 
 def statusz(accept: bytes = b"", uptime: float = 0.0) -> Response:
     endpoint = zpages.statusz(
-        started_at=1729112623.9,
-        uptime=lambda: uptime,
-        version="1.2.3",
-        paths=["/statusz", "/healthz", "/flagz"],
+        World(now=23.9 + uptime), started_at=23.9, paths=["/statusz", "/healthz", "/flagz"]
     )
     return endpoint(Request(path="/statusz", headers=[(b"accept", accept)]))
 
@@ -44,7 +43,7 @@ def test_statusz_is_text_for_people(accept: bytes) -> None:
         "Started: Wed Oct 16 21:03:43 UTC 2024",
         "Up: 0 hr 00 min 16 sec",
         f"Python version: {platform.python_version()}",
-        "Binary version: 1.2.3",
+        f"Binary version: {__version__}",
         "Paths: /flagz /healthz /statusz",
     ]
 
@@ -75,7 +74,7 @@ def test_statusz_is_json_for_whoever_accepts_that(accept: bytes) -> None:
         "startTime": "2024-10-16T21:03:43Z",
         "uptimeSeconds": 856,
         "pythonVersion": platform.python_version(),
-        "binaryVersion": "1.2.3",
+        "binaryVersion": __version__,
         "paths": ["/flagz", "/healthz", "/statusz"],
     }
 
@@ -98,6 +97,12 @@ def test_flagz_is_json_too() -> None:
         "metadata": {"name": "livenessprobe"},
         "flags": {"csi-address": "/csi/csi.sock", "http-endpoint": "", "v": "5"},
     }
+
+
+def test_json_can_be_read_strictly_whatever_bytes_a_flag_has() -> None:
+    endpoint = zpages.flagz({"csi-address": "/\udcff"})
+    page = endpoint(Request(path="/flagz", headers=[(b"accept", b"application/json")]))
+    assert json.loads(page.body.decode())["flags"] == {"csi-address": "/\N{REPLACEMENT CHARACTER}"}
 
 
 def test_a_flag_cannot_forge_a_line() -> None:

@@ -1,0 +1,58 @@
+"""Who gets a page that is meant for people, and who does not."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from livenessprobe.web import response
+
+if TYPE_CHECKING:
+    from livenessprobe.web.endpoints import Endpoint
+    from livenessprobe.web.request import Request
+    from livenessprobe.web.response import Response
+
+_STRANGE_HOST = response.text(
+    403,
+    "This is shown under an IP address or as localhost only: under another name, it could be a "
+    "foreign site's script that asks. Try kubectl port-forward.\n",
+)
+
+
+def html_for_browsers(page: Endpoint, otherwise: Endpoint) -> Endpoint:
+    """Return the endpoint that is `page` to whoever asks for HTML by name, as browsers do.
+
+    A kubelet does not. One whose manifest names no path asks for "/", and would take any page for
+    the news that the driver is healthy.
+    """
+
+    def endpoint(request: Request) -> Response:
+        return (page if b"text/html" in request.header(b"accept") else otherwise)(request)
+
+    return endpoint
+
+
+def own_names_only(endpoint: Endpoint) -> Endpoint:
+    """Return `endpoint`, closed to requests under a name that may be a foreign site's.
+
+    A site can have its name stand for this address, and its visitors' browsers then let its
+    scripts read what is answered here: DNS rebinding.
+    """
+
+    def guarded(request: Request) -> Response:
+        host = request.header(b"host").decode("latin-1")
+        return endpoint(request) if _is_own_name(host) else _STRANGE_HOST
+
+    return guarded
+
+
+def _is_own_name(host: str) -> bool:
+    name = re.sub(r":\d*$", "", host).lower()
+    if name in {"", "localhost"}:  # no browser leaves it out
+        return True
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,70 @@
+import pytest
+
+from livenessprobe import flags
+from livenessprobe.flags.config import OWN_PATHS
+from livenessprobe.health import NOTHING_KNOWN, Question, Verdict
+from livenessprobe.web.endpoints import Routes, answer
+from livenessprobe.web.request import Request
+from livenessprobe.web.routes import routes
+from tests.world import World
+
+
+class Callers:
+    """Notes who asks what."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+
+    def __call__(self, question: Question) -> Verdict:
+        self.asked.append(question)
+        return NOTHING_KNOWN
+
+
+@pytest.fixture
+def callers() -> Callers:
+    return Callers()
+
+
+def table(callers: Callers, *argv: str) -> dict[str, Routes]:
+    return dict(routes(flags.parse(argv), callers, World(), lambda _: ("text/x", b"a 1\n")))
+
+
+def test_metrics_have_an_address_of_their_own_or_share_one_or_are_not_served(
+    callers: Callers,
+) -> None:
+    grpc = {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"}
+    own = {path for path in table(callers)[":9808"] if not path.startswith("/grpc.")}
+    assert own == OWN_PATHS
+    assert grpc <= set(table(callers)[":9808"])
+    apart = table(callers, "--metrics-address=:9", "--metrics-path=/m")
+    assert {address: "/m" in paths for address, paths in apart.items()} == {
+        ":9808": False,
+        ":9": True,
+    }
+    assert set(apart[":9"]) == {"/m"}
+    shared = table(callers, "--http-endpoint=:8")
+    assert list(shared) == [":8"]
+    assert set(shared[":8"]) >= OWN_PATHS | {"/metrics"}
+
+
+@pytest.mark.parametrize("accept", [b"*/*", b"text/html", b"application/json"])
+def test_nobody_who_only_looks_on_counts_as_a_caller(callers: Callers, accept: bytes) -> None:
+    own = table(callers, "--http-endpoint=:8")[":8"]
+    for path in OWN_PATHS | {"/metrics"}:
+        answer(own, Request(path=path, headers=[(b"accept", accept)]))
+    assert sorted(question.value for question in callers.asked) == ["healthz", "livez", "readyz"]
+
+
+def test_pages_for_people_are_shown_under_own_names_only(callers: Callers) -> None:
+    own = table(callers)[":9808"]
+    statuses = {
+        path: answer(
+            own, Request(path=path, headers=[(b"host", b"evil.example"), (b"accept", b"text/html")])
+        ).status
+        for path in OWN_PATHS
+    }
+    # A manifest may have a kubelet send any Host, so the questions take any.
+    assert statuses == {
+        **dict.fromkeys(["/", "/status.json", "/statusz", "/flagz"], 403),
+        **dict.fromkeys(["/healthz", "/livez", "/readyz"], 500),
+    }
