@@ -6,7 +6,7 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate soak generate format lock clean
+.PHONY: help run test check simulate soak packages release-check generate format lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
@@ -14,6 +14,8 @@ help:
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
+	@echo "make packages  wheel and source distribution, installed and tried with each of PYTHONS"
+	@echo "make release-check  the same on other Pythons too, and whether the changelog knows it"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
@@ -42,6 +44,20 @@ simulate: $(DEV)/ready
 
 soak: $(DEV)/ready
 	$(BIN)/python -m tests.soak
+
+# Each of these Pythons gets the packages installed, in an environment of its own.
+PYTHONS ?= $(PYTHON)
+
+packages: $(DEV)/ready
+	rm -rf build/dist
+	$(BIN)/hatchling build --directory build/dist
+	@for python in $(PYTHONS); do $$python tests/release/install.py build/dist || exit; done
+
+# As root, with debootstrap.
+release-check: packages
+	tests/release/install_in.sh trixie python3.13
+	tests/release/install_in.sh sid python3.14 python3.15
+	grep "^## \[$$($(BIN)/hatchling version)\] - 20" CHANGELOG.md
 
 format: $(DEV)/ready
 	$(BIN)/ruff check --fix-only

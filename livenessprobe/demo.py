@@ -39,7 +39,8 @@ livenessprobe polls a demo CSI driver once a second. In another terminal, ask it
     curl -s 'http://{ENDPOINT}/readyz?verbose'
     curl -s http://{ENDPOINT}/metrics
 
-Then type how the driver shall be from now on, and ask again:
+or open http://{ENDPOINT}/ in a browser. Then type how the driver shall be from now on, and look
+again:
 
     {"  ".join(MOODS)}
 

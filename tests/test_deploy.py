@@ -1,4 +1,4 @@
-"""What deploy/ and the Containerfile say about the program, held against the program."""
+"""What deploy/ says about the program, held against the program."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 import livenessprobe
 from livenessprobe import flags
 from livenessprobe.health import Question
+from livenessprobe.listen import open_listeners
 from livenessprobe.web.grpc_health import QUESTIONS
 
 if TYPE_CHECKING:
@@ -24,8 +25,14 @@ ROOT = Path(__file__).parents[1]
 # As far as this file looks into it, a manifest is what YAML makes of it.
 Container = dict[str, Any]
 
-Target = tuple[int, str]
-"""A port, and a path or the name of a gRPC service."""
+Target = tuple[str, int, str]
+"""An address, a port, and a path or the name of a gRPC service."""
+
+POD_IP = "2001:db8::1"
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+# Not for Kubernetes itself, and held by tests of their own.
+ELSEWHERE = {"grafana", "kustomize", "prometheus"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +40,32 @@ class Pod:
     """A pod template with our sidecar."""
 
     origin: str
+    on_host_network: bool
     sidecars: Sequence[Container]
     others: Sequence[Container]
 
 
 def manifests() -> Iterator[tuple[str, Any]]:
-    """Every document under deploy/, with its file's name."""
+    """Every document for Kubernetes under deploy/, with its file's name."""
     for path in sorted((ROOT / "deploy").rglob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            yield str(path.relative_to(ROOT / "deploy")), document
+        if path.parent.name not in ELSEWHERE:
+            for document in yaml.safe_load_all(path.read_text()):
+                yield str(path.relative_to(ROOT / "deploy")), document
 
 
 def pods() -> Iterator[Pod]:
     for path, document in manifests():
         spec = document.get("spec", {})
-        containers = spec.get("template", {}).get("spec", spec).get("containers", [])
+        pod = spec.get("template", {}).get("spec", spec)
+        containers = pod.get("containers", [])
         sidecars = [container for container in containers if is_sidecar(container)]
-        others = [container for container in containers if not is_sidecar(container)]
         if sidecars:
-            yield Pod(origin=path, sidecars=sidecars, others=others)
+            yield Pod(
+                origin=path,
+                on_host_network=pod.get("hostNetwork", False),
+                sidecars=sidecars,
+                others=[container for container in containers if not is_sidecar(container)],
+            )
 
 
 def is_sidecar(container: Container) -> bool:
@@ -59,14 +73,24 @@ def is_sidecar(container: Container) -> bool:
 
 
 def config(sidecar: Container) -> flags.Config:
-    return flags.parse(sidecar.get("command", [])[1:] + sidecar.get("args", []))
+    return flags.parse(
+        [expand(text, sidecar) for text in sidecar.get("command", [])[1:] + sidecar.get("args", [])]
+    )
+
+
+def expand(text: str, container: Container) -> str:
+    for variable in container.get("env", []):
+        assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+        text = text.replace(f"$({variable['name']})", POD_IP)
+    return text
 
 
 def served(sidecar: Container) -> set[Target]:
     """What the sidecar answers."""
-    port = int(config(sidecar).health_address.rpartition(":")[2])
-    paths = {f"/{question.value}" for question in Question}
-    return {(port, path) for path in paths} | {(port, service) for service in QUESTIONS}
+    host, _, port = config(sidecar).health_address.rpartition(":")
+    addresses = {"": {POD_IP} | LOOPBACK, "localhost": LOOPBACK}.get(host, {host.strip("[]")})
+    names = {f"/{question.value}" for question in Question} | set(QUESTIONS)
+    return {(address, int(port), name) for address in addresses for name in names}
 
 
 def asked(containers: Iterable[Container]) -> Iterator[Target]:
@@ -76,9 +100,9 @@ def asked(containers: Iterable[Container]) -> Iterator[Target]:
         for probe in probes(container):
             if "httpGet" in probe:
                 get = probe["httpGet"]
-                yield ports.get(get["port"], get["port"]), get["path"]
+                yield get.get("host", POD_IP), ports.get(get["port"], get["port"]), get["path"]
             elif "grpc" in probe:
-                yield probe["grpc"]["port"], probe["grpc"].get("service", "")
+                yield POD_IP, probe["grpc"]["port"], probe["grpc"].get("service", "")
 
 
 def probes(container: Container) -> list[dict[str, Any]]:
@@ -106,6 +130,26 @@ def test_what_kubelet_asks_for_a_driver_is_what_its_sidecars_answer(pod: Pod) ->
 
 
 @pytest.mark.parametrize("pod", PODS)
+async def test_what_every_sidecar_is_to_listen_on_can_be_listened_on(pod: Pod) -> None:
+    for sidecar in pod.sidecars:
+        host, _, _ = config(sidecar).health_address.replace(POD_IP, "::1").rpartition(":")
+        for listener in await open_listeners(f"{host}:0"):
+            await listener.aclose()
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_the_kubelets_own_loopback_is_asked_only_where_it_is_the_pods(pod: Pod) -> None:
+    addresses = {address for address, *_ in asked(pod.others)}
+    assert pod.on_host_network or not addresses & LOOPBACK
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_on_the_hosts_network_only_loopback_is_listened_on(pod: Pod) -> None:
+    addresses = {address for sidecar in pod.sidecars for address, *_ in served(sidecar)}
+    assert not pod.on_host_network or addresses <= LOOPBACK
+
+
+@pytest.mark.parametrize("pod", PODS)
 def test_every_sidecar_is_asked(pod: Pod) -> None:
     for sidecar in pod.sidecars:
         assert served(sidecar) & set(asked(pod.others)) or probes(sidecar)
@@ -127,11 +171,25 @@ def test_a_command_is_one_check_with_time_to_start_in(probe: dict[str, Any]) -> 
     assert flags.parse_check(argv).probe_timeout < probe["timeoutSeconds"]
 
 
-def test_there_is_an_example_for_every_way_to_ask() -> None:
-    assert {"example.yaml", "probes/http.yaml", "probes/grpc.yaml", "probes/exec.yaml"} <= {
-        pod.origin for pod in pods()
+def test_there_is_an_example_for_every_way_to_ask_and_every_network() -> None:
+    assert {pod.origin for pod in pods()} == {
+        "example.yaml",
+        "network/host.yaml",
+        "network/ipv6.yaml",
+        "probes/exec.yaml",
+        "probes/grpc.yaml",
+        "probes/http.yaml",
     }
     assert COMMANDS
+    assert any(pod.on_host_network for pod in pods())
+
+
+def test_the_readme_leads_to_all_that_is_there() -> None:
+    links = set(re.findall(r"\]\(([^)]+)\)", (ROOT / "deploy" / "README.md").read_text()))
+    assert [link for link in sorted(links) if not (ROOT / "deploy" / link).exists()] == []
+    assert {link.split("/")[0] for link in links} == {
+        path.name for path in (ROOT / "deploy").iterdir() if path.name != "README.md"
+    }
 
 
 MANIFESTS = [pytest.param(document, id=origin) for origin, document in manifests()]
@@ -160,8 +218,3 @@ def test_every_sidecar_runs_this_version_with_no_more_rights_than_it_needs(pod: 
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-
-
-def test_the_image_is_labelled_with_the_version() -> None:
-    labels = re.findall(r'image\.version="(.*)"', (ROOT / "Containerfile").read_text())
-    assert labels == [livenessprobe.__version__]

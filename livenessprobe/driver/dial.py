@@ -6,6 +6,7 @@ The reasons are for whoever is woken up by them: what is in the way, where, and 
 import asyncio
 import errno
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -86,10 +87,24 @@ def _missing(path: Path) -> str:
     directory = path.parent
     if not directory.is_dir():
         return f"no such directory: {directory}, where the driver's volume should be mounted"
-    if any(place.is_mount() for place in path.parents[:-1]):
+    if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
     return (
         f"no such file: no volume is mounted at {directory}, where a driver could make its socket"
+    )
+
+
+def _is_in_a_volume(directory: Path) -> bool:
+    """Return whether anything but the root is mounted at `directory` or above it.
+
+    Asked of the kernel's list, since a volume may be a directory of the same file system.
+    """
+    real = directory.resolve()
+    mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")
+    points = {line.split(" ")[4] for line in mounts if line}
+    return any(
+        re.sub(r"[ \t\n\\]", lambda char: f"\\{ord(char[0]):03o}", str(place)) in points
+        for place in [real, *real.parents][:-1]
     )
 
 

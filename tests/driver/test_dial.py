@@ -220,6 +220,30 @@ def test_a_read_only_file_system(csi_driver: CsiDriver, path: Path) -> None:
     assert (done.stdout, done.stderr) == ("mounted\nanswered\n", "")
 
 
+VOLUME = """
+mount --bind "$1" "$1" && echo mounted && exec "$2" "$3" nothing "$1/csi.sock"
+"""
+
+
+@pytest.mark.parametrize("name", ["volume", "a b\\c\td\ne", "\udcff"])
+def test_a_volume_of_the_same_file_system(tmp_path: Path, name: str) -> None:
+    """In a namespace of its own."""
+    volume = tmp_path / name
+    volume.mkdir()
+    run = ["unshare", "--map-root-user", "--mount", "sh", "-c", VOLUME, "-"]
+    program = [sys.executable, deprived.__file__]
+    done = subprocess.run(  # noqa: S603 - ours
+        [*run, volume, *program],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+    )
+    if not done.stdout:
+        pytest.skip(f"nothing may be mounted here: {done.stderr}")
+    assert "the driver has made no socket of this name" in done.stdout
+
+
 @pytest.fixture
 def full(path: Path) -> Iterator[socket.socket]:
     """A listening socket whose queue of connections has no room."""
