@@ -6,7 +6,8 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate soak packages release-check generate format lock clean
+.PHONY: help run test check simulate soak packages release-check format generate \
+	dashboards lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
@@ -18,6 +19,7 @@ help:
 	@echo "make release-check  the same on other Pythons too, and whether the changelog knows it"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
+	@echo "make dashboards  rebuild Grafana's dashboards from their code"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
 	@echo "make clean     remove what the others made"
 
@@ -36,7 +38,7 @@ check: $(DEV)/ready
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory check-generated check-lock
+	$(MAKE) --no-print-directory check-generated check-dashboards check-lock
 
 simulate: $(DEV)/ready
 	@mkdir -p build
@@ -74,6 +76,16 @@ check-generated: $(DEV)/ready
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(call betterproto,build/generated)
 	diff --recursive --exclude=proto --exclude=__pycache__ generated build/generated
+
+dashboards: $(DEV)/ready
+	$(BIN)/python -m deploy.grafana deploy/grafana
+
+.PHONY: check-dashboards
+check-dashboards: $(DEV)/ready
+	@rm -rf build/grafana && mkdir -p build/grafana
+	@$(BIN)/python -m deploy.grafana build/grafana
+	diff deploy/grafana/fleet.json build/grafana/fleet.json
+	diff deploy/grafana/driver.json build/grafana/driver.json
 
 define betterproto
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=generated/proto \
