@@ -44,6 +44,8 @@ def _page() -> Response:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
         )
     )
     answer = response.make(200, "text/html; charset=utf-8", document)

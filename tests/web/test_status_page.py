@@ -59,6 +59,8 @@ def test_the_page_may_run_its_own_script_ask_for_its_data_and_nothing_else() -> 
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
     }
 
 
