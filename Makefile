@@ -6,31 +6,42 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate soak packages release-check format generate \
-	dashboards lock clean
+.PHONY: help run test check simulate soak image sbom image-packages image-audit packages release-check format generate \
+	dashboards screenshot lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
+	@echo "make test-browser, test-prometheus, test-image"
+	@echo "               what needs Chromium, a Prometheus, or the means to build and run an image"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
+	@echo "make image     the image, and with image-packages, sbom, image-audit what it is made of"
 	@echo "make packages  wheel and source distribution, installed and tried with each of PYTHONS"
 	@echo "make release-check  the same on other Pythons too, and whether the changelog knows it"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make dashboards  rebuild Grafana's dashboards from their code"
+	@echo "make screenshot  the pictures of the status page in deploy/"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
 	@echo "make clean     remove what the others made"
 
 run: $(RUN)/ready
 	@$(RUN)/bin/python -m livenessprobe.demo
 
+# What is tested with more than Python: with a browser, a Prometheus, an image that is really built.
+WITH := browser prometheus image
+
 test: $(DEV)/ready
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest $(addprefix --ignore=tests/,$(WITH)) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+.PHONY: $(addprefix test-,$(WITH))
+$(addprefix test-,$(WITH)): test-%: $(DEV)/ready
+	$(BIN)/pytest tests/$*
 
 check: $(DEV)/ready
 	$(BIN)/ruff check
@@ -46,6 +57,22 @@ simulate: $(DEV)/ready
 
 soak: $(DEV)/ready
 	$(BIN)/python -m tests.soak
+
+# As root, with buildah, debootstrap, podman and runc. In the image is what Debian and requirements.lock
+# have at the time, so that a fix there takes no more than a rebuild.
+
+image: $(DEV)/ready
+	$(BIN)/python -m tests.image.build
+
+image-packages: image
+	@$(BIN)/python -m tests.image.packages
+
+sbom: image
+	$(BIN)/python -m tests.image.sbom > build/livenessprobe.cdx.json
+
+# OSV: a directory of vulnerabilities in the JSON of osv.dev.
+image-audit: image
+	$(BIN)/python -m tests.image.audit $(OSV)
 
 # Each of these Pythons gets the packages installed, in an environment of its own.
 PYTHONS ?= $(PYTHON)
@@ -76,6 +103,9 @@ check-generated: $(DEV)/ready
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(call betterproto,build/generated)
 	diff --recursive --exclude=proto --exclude=__pycache__ generated build/generated
+
+screenshot: $(DEV)/ready
+	$(BIN)/python -m tests.browser.screenshot
 
 dashboards: $(DEV)/ready
 	$(BIN)/python -m deploy.grafana deploy/grafana
