@@ -6,7 +6,7 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate soak image sbom image-packages image-audit packages release-check format generate \
+.PHONY: help run test check simulate soak fleet image sbom image-packages image-audit packages release-check format generate \
 	dashboards screenshot lock clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
+	@echo "make fleet     100 sidecars and one Prometheus: what a fleet costs, three minutes"
 	@echo "make image     the image, and with image-packages, sbom, image-audit what it is made of"
 	@echo "make packages  wheel and source distribution, installed and tried with each of PYTHONS"
 	@echo "make release-check  the same on other Pythons too, and whether the changelog knows it"
@@ -57,6 +58,9 @@ simulate: $(DEV)/ready
 
 soak: $(DEV)/ready
 	$(BIN)/python -m tests.soak
+
+fleet: $(DEV)/ready
+	$(BIN)/python -m tests.prometheus.fleet
 
 # As root, with buildah, debootstrap, podman and runc. In the image is what Debian and requirements.lock
 # have at the time, so that a fix there takes no more than a rebuild.
