@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from livenessprobe import flags, klog
+from livenessprobe import deferred, flags, klog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,9 +106,10 @@ def _check(config: flags.CheckConfig) -> int:
     # take a fifth of the whole time, to gain nothing: what becomes garbage is that of two calls.
     gc.disable()
 
-    import trio  # noqa: PLC0415 - see above
+    with deferred.imports():
+        import trio  # noqa: PLC0415 - see above
 
-    from livenessprobe.check import RENDER, check  # noqa: PLC0415 - see above
+        from livenessprobe.check import RENDER, check  # noqa: PLC0415 - see above
 
     try:
         answer = trio.run(check, config)
@@ -132,17 +133,19 @@ def _serve(config: flags.Config) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
+    # What is imported stays, and hardly any of it is garbage. To look through all of it, again and
+    # again, would take a sixth of the start, and later hold up an answer by some 14 ms each time.
+    gc.disable()
 
-    import trio  # noqa: PLC0415 - see above
+    with deferred.imports():
+        import trio  # noqa: PLC0415 - see above
 
-    from livenessprobe.listen import ListenError  # noqa: PLC0415 - see above
-    from livenessprobe.serve import serve  # noqa: PLC0415 - see above
+        from livenessprobe.listen import ListenError  # noqa: PLC0415 - see above
+        from livenessprobe.serve import serve  # noqa: PLC0415 - see above
 
-    exit_code = 0
-    # What is imported by now stays. To look through all of it for garbage, again and again, would
-    # hold up an answer by some 14 ms each time.
-    gc.collect()
     gc.freeze()
+    gc.enable()
+    exit_code = 0
     try:
         trio.run(serve, config)
     except* ListenError as refusals:

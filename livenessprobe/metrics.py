@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
     ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from livenessprobe import __version__
+from livenessprobe import __version__, exposition
 from livenessprobe.result import ProbeStatus
 
 if TYPE_CHECKING:
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
 
-OPENMETRICS = "application/openmetrics-text"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
-
 # Seconds. From 0.1 on they are those of the other CSI sidecars, so that queries over all of
 # them keep working; a Probe usually takes a few milliseconds, hence the finer ones.
 _CALL_BUCKETS = (
@@ -54,8 +49,6 @@ _CALL_BUCKETS = (
 _ANSWER_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge for each counter, read by nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +174,6 @@ def _time(result: ProbeResult | None, status: Status) -> float | None:
     return None if result is None else result.finished_at + status.epoch
 
 
-_openmetrics = cast("Callable[[Collector], bytes]", openmetrics.generate_latest)  # has no types
-
-
 class Metrics:
     """What `/metrics` shows. `status` returns what is known at the moment."""
 
@@ -224,23 +214,9 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[str, bytes]:
         """Return the content type, the one of two that `accept` asks for, and all metrics in it."""
-        if OPENMETRICS in accept:
-            return openmetrics.CONTENT_TYPE_LATEST, _openmetrics(self._registry)
-        return CONTENT_TYPE, generate_latest(_BoundsAsInGo(self._registry))
-
-
-class _BoundsAsInGo(Collector):
-    """Names a bucket "1" like the other sidecars, not "1.0", which OpenMetrics wants."""
-
-    def __init__(self, registry: Collector) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._registry.collect():
-            for sample in family.samples:
-                if sample.labels.get("le", "+Inf") != "+Inf":
-                    sample.labels["le"] = f"{float(sample.labels['le']):g}"
-            yield family
+        if exposition.OPENMETRICS in accept:
+            return exposition.OPENMETRICS_CONTENT_TYPE, exposition.openmetrics(self._registry)
+        return exposition.TEXT_CONTENT_TYPE, exposition.text(self._registry)
 
 
 class _AboutDriver(Collector):
@@ -278,8 +254,8 @@ class _AboutProgram(Collector):
         )
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
-        yield GaugeMetricFamily(
-            "process_threads",
-            "Number of threads of the process.",
-            len(os.listdir("/proc/self/task")),  # noqa: PTH208 - a name each is all it takes
-        )
+        with suppress(OSError):  # no descriptor is left
+            threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
+            yield GaugeMetricFamily(
+                "process_threads", "Number of threads of the process.", len(threads)
+            )

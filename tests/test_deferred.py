@@ -1,0 +1,190 @@
+"""What waits, that it does not wait in vain, and that nothing of it stays in the way."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import betterproto
+import pytest
+from betterproto.lib.google import protobuf
+
+from generated import well_known_types
+from livenessprobe import deferred
+from tests.e2e.harness import free_port
+
+# With what some of these bring along: it is their number that costs.
+NOT_FOR_A_KUBELET = deferred.DEFERRED.keys() | {
+    *("_hashlib", "_ssl", "betterproto.lib.std.google.protobuf", "ctypes.util", "dateutil"),
+    *("importlib.metadata", "multiprocessing", "pickle", "six", "wsproto"),
+}
+
+KUBELET = r"""
+import os, signal, socket, sys, threading, time
+from livenessprobe.__main__ import main
+
+PORT = int(sys.argv[1])
+
+def ask(path):
+    with socket.create_connection(("127.0.0.1", PORT)) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+def kubelet():
+    answer = b""
+    while b" 200 " not in answer:
+        time.sleep(0.01)
+        try:
+            answer = ask(b"/healthz")
+        except OSError:
+            pass
+    for path in b"/metrics", b"/status.json":
+        assert b" 200 " in ask(path)
+    print(*sys.modules)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+started = []
+sys.addaudithook(lambda event, args: event == "subprocess.Popen" and started.append(args))
+threading.Thread(target=kubelet).start()
+print(main([f"--http-endpoint=127.0.0.1:{PORT}", f"--csi-address={sys.argv[2]}"]), started)
+"""
+
+
+@pytest.mark.usefixtures("csi_driver")
+def test_who_only_answers_a_kubelet_and_prometheus_imports_nothing_of_it(csi_socket: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-I", "-c", KUBELET, str(free_port()), csi_socket],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+        env=environment,  # to measure coverage takes some of these modules
+    )
+    modules, end = ended.stdout.splitlines()
+    names = set(modules.split())
+    assert {"livenessprobe.serve", "trio", "hypercorn.protocol.h11", "grpclib.client"} <= names
+    assert names & NOT_FOR_A_KUBELET == set()
+    assert end == "0 []"  # nor has it started a process
+
+
+IMPORTED = """
+import sys
+from livenessprobe import deferred
+
+with deferred.imports():
+    import asyncio, betterproto, hypercorn.protocol.h11, prometheus_client, trio
+"""
+
+# For each something true, seen through a module that imports it.
+USES = {
+    "asyncio.sslproto": "asyncio.selector_events.sslproto.add_flowcontrol_defaults(2, 1, 0)",
+    "betterproto._version": "betterproto.__version__.startswith('2.')",
+    "dateutil.parser": "betterproto.isoparse('2026-01-01').year == 2026",
+    "hypercorn.protocol.ws_stream": "hypercorn.protocol.h11.WSStream.app_send",
+    "idna": r"trio._socket._idna.encode('b\u00fccher.example') == b'xn--bcher-kva.example'",
+    "prometheus_client.exposition": "prometheus_client.generate_latest(prometheus_client.REGISTRY)",
+    "logging.config": "hypercorn.logging.dictConfig({'version': 1}) is None",
+    "multiprocessing.synchronize": "hypercorn.typing.EventType.is_set",
+    "ssl": "trio._ssl._stdlib_ssl.create_default_context().check_hostname",
+    "tomllib": "hypercorn.config.tomllib.loads('a = 1') == {'a': 1}",
+    "trio._dtls": "trio.DTLSEndpoint.connect",
+}
+
+
+def run(script: str) -> str:
+    """What a fresh interpreter prints that runs the script."""
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=30
+    )
+    return ended.stdout
+
+
+@pytest.mark.parametrize("module", deferred.DEFERRED)
+def test_what_is_used_after_all_is_imported(module: str) -> None:
+    assert run(f"{IMPORTED}print(bool({USES[module]}), {module!r} in sys.modules)") == "True True\n"
+
+
+def test_a_class_that_waits_has_no_instances_until_it_is_imported() -> None:
+    test = "print(isinstance(context, trio._ssl._stdlib_ssl.SSLContext), '_ssl' in sys.modules)"
+    script = f"{IMPORTED}context = None; {test}\nimport ssl; context = ssl.SSLContext(2); {test}"
+    assert run(script) == "False False\nTrue True\n"
+
+
+def test_what_cannot_be_caught_while_it_waits_can_be_once_it_is_raised() -> None:
+    script = """
+try:
+    trio._ssl._stdlib_ssl.create_default_context().load_verify_locations("/nowhere")
+except trio._ssl._stdlib_ssl.SSLError:
+    pass
+except OSError as error:
+    print(error.strerror)
+"""
+    assert run(IMPORTED + script) == "No such file or directory\n"
+
+
+def test_the_library_of_threads_is_that_which_ctypes_finds() -> None:
+    script = "print(ctypes.util.find_library('pthread'), ctypes.util.find_library('c'))"
+    deferred_too = f"{IMPORTED}import ctypes\n{script}\nimport ctypes.util\n{script}"
+    first, second = run(deferred_too).splitlines()
+    assert first == second
+
+
+COLOURS = "colorsys"  # which nobody here imports
+
+
+@pytest.fixture
+def _colours_wait(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(deferred, "DEFERRED", {COLOURS: "pictures"})
+    yield
+    sys.modules.pop(COLOURS, None)
+
+
+@pytest.mark.usefixtures("_colours_wait")
+def test_nothing_stays_in_the_way_of_an_import() -> None:
+    with deferred.imports():
+        stand_in = import_module(COLOURS)
+        alias = stand_in.rgb_to_yiq
+    assert COLOURS not in sys.modules
+    assert alias(0, 0, 0) == (0, 0, 0)
+    assert stand_in.rgb_to_yiq is sys.modules[COLOURS].rgb_to_yiq
+
+
+@pytest.mark.usefixtures("_colours_wait")
+def test_what_is_used_during_the_imports_is_imported_then() -> None:
+    with deferred.imports():
+        assert import_module(COLOURS).rgb_to_yiq(0, 0, 0) == (0, 0, 0)
+        real = import_module(COLOURS)
+    assert sys.modules[COLOURS] is real
+
+
+@pytest.mark.usefixtures("_colours_wait")
+def test_what_is_imported_already_does_not_wait() -> None:
+    real = import_module(COLOURS)
+    with deferred.imports():
+        assert import_module(COLOURS) is real
+    assert sys.modules[COLOURS] is real
+
+
+OUR_TYPES = [kind for kind in vars(well_known_types).values() if isinstance(kind, type)]
+
+
+def schema(message: type[Any]) -> list[object]:
+    """What a message is made of: each field's name, type in Python and place on the wire."""
+    return [
+        (field.name, field.type, betterproto.FieldMetadata.get(field)) for field in fields(message)
+    ]
+
+
+@pytest.mark.parametrize("ours", OUR_TYPES)
+def test_our_well_known_types_are_those_of_betterproto(ours: type[betterproto.Message]) -> None:
+    assert schema(ours) == schema(getattr(protobuf, ours.__name__))
+
+
+def test_the_types_that_we_leave_out_can_be_imported() -> None:
+    script = "from betterproto.lib.google.protobuf import Struct; print(Struct().to_dict())"
+    assert run(f"{IMPORTED}{script}") == "{}\n"
