@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
     from prometheus_client.samples import Sample
 
-OPENMETRICS = "application/openmetrics-text"
-
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 OPENMETRICS_CONTENT_TYPE = exposition.CONTENT_TYPE_LATEST
 

@@ -20,7 +20,7 @@ SPAN = 3600.0
 """Seconds that the slots go back: somebody who is called at night sees how it began."""
 
 MAX_CHANGES = 50
-"""Each may bring a kilobyte of the driver's own words."""
+"""Each may bring some kilobytes of the driver's own words."""
 
 FAILURES = tuple(status for status in ProbeStatus if not is_yes(Question.HEALTHZ, status))
 

@@ -212,11 +212,13 @@ class Metrics:
         self._answers.labels(endpoint, code).inc()
         self._answer_seconds.observe(latency)
 
-    def render(self, accept: str) -> tuple[str, bytes]:
-        """Return the content type, the one of two that `accept` asks for, and all metrics in it."""
-        if exposition.OPENMETRICS in accept:
-            return exposition.OPENMETRICS_CONTENT_TYPE, exposition.openmetrics(self._registry)
+    def text(self) -> tuple[str, bytes]:
+        """Return a content type and all metrics, in Prometheus' own format."""
         return exposition.TEXT_CONTENT_TYPE, exposition.text(self._registry)
+
+    def openmetrics(self) -> tuple[str, bytes]:
+        """Return a content type and all metrics, in OpenMetrics."""
+        return exposition.OPENMETRICS_CONTENT_TYPE, exposition.openmetrics(self._registry)
 
 
 class _AboutDriver(Collector):

@@ -69,14 +69,14 @@ class Prober:
     async def run(self) -> None:
         """Probe whenever it is due, until cancelled."""
         while True:
+            waited_from = trio.current_time()
             with trio.CancelScope(deadline=self.schedule.due) as self._wait:
                 await trio.sleep_forever()
             now = trio.current_time()
-            self.lag = now - self.schedule.due
+            self.lag = now - max(self.schedule.due, waited_from)
             self.schedule.began(now)
             result = await probe_once(self._probe, self._probe_timeout)
             if self._was_halted(result):
-                self.missed_deadlines += 1
                 log.warning(HALTED, lasted=f"{result.latency:.3f}s")
                 self.schedule.came_to_nothing()
                 continue

@@ -94,8 +94,8 @@ class Schedule:
         self.callers = Callers()
         self.due = now
         """When the next Probe starts; if one is in flight, when that one had to."""
-        self.interval = 0.0
-        """Seconds from the start of the Probe before to `due`."""
+        self.interval: float | None = None
+        """Seconds from the start of the Probe before to `due`; None for the first."""
         self.in_flight = False
         """Whether a Probe has begun and not ended."""
         self.follows_callers = interval is None
@@ -176,6 +176,7 @@ class Schedule:
             self._decide(now)
 
     def _decide(self, now: float) -> None:
+        self.callers.go_on_to(now)
         self.due = max(now, min(self._wishes(now)))
         self.interval = self.due - self._began_at
 
@@ -195,7 +196,6 @@ class Schedule:
         return pause if self._is_healthy() else min(pause, self.probe_timeout + self._spacing)
 
     def _before_requests(self, now: float) -> Iterator[float]:
-        self.callers.go_on_to(now)
         for caller in self.callers:
             for window in self._windows(caller.period):
                 yield self._start_in(window, caller.expected, caller.period, now)

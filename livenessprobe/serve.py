@@ -30,7 +30,7 @@ from livenessprobe.statelog import StateLog
 from livenessprobe.status import Status
 from livenessprobe.wallclock import WallClock
 from livenessprobe.watch import Watch
-from livenessprobe.web import server
+from livenessprobe.web import endpoints, server
 from livenessprobe.web.routes import routes
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        table = routes(config, prober.ask, status, metrics.render)
+        endpoint = endpoints.metrics(metrics.text, metrics.openmetrics)
+        table = routes(config, prober.ask, status, endpoint)
         await _serve_http(nursery, table, metrics.observe_answer)
         log.info(
             "Probing the CSI driver",

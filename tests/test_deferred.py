@@ -30,8 +30,9 @@ from livenessprobe.__main__ import main
 PORT = int(sys.argv[1])
 
 def ask(path):
+    request = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", PORT)) as connection:
-        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
 def kubelet():

@@ -1,6 +1,6 @@
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import pytest
 from prometheus_client import Metric
@@ -9,8 +9,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from livenessprobe import __version__
-from livenessprobe.exposition import OPENMETRICS, TEXT_CONTENT_TYPE
+from livenessprobe import __version__, exposition
 from livenessprobe.metrics import GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.result import ProbeStatus
 from tests.world import EPOCH, PROBE_TIMEOUT, World
@@ -47,7 +46,7 @@ def metrics(world: World) -> Metrics:
 
 def families(metrics: Metrics) -> list[Metric]:
     """Read what is rendered, with Prometheus' own parser."""
-    _, text = metrics.render("")
+    _, text = metrics.text()
     return list(parse_text(text.decode()))
 
 
@@ -69,33 +68,25 @@ def of_driver(metrics: Metrics, name: str, **labels: str) -> float | None:
 # The format
 
 
-def test_it_is_text_in_the_references_way_unless_openmetrics_is_asked_for(metrics: Metrics) -> None:
-    for accept in "", "*/*", "text/plain;version=0.0.4;q=0.5", "\N{SNOWMAN}":
-        assert metrics.render(accept)[0] == TEXT_CONTENT_TYPE
-    content_type, text = metrics.render(f"{OPENMETRICS};version=1.0.0,text/plain;q=0.5")
-    assert content_type.startswith(f"{OPENMETRICS}; version=1.0.0")
-    assert text.endswith(b"# EOF\n")
-
-
-Parse = Callable[[str], list[Metric]]
-
-
 def test_both_formats_say_the_same(metrics: Metrics, world: World) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
     metrics.observe_answer("/healthz", 200, 0.0004)
     world.observe(FAILED, 10.0)
+    content_type, text = metrics.text()
+    assert content_type == exposition.TEXT_CONTENT_TYPE
+    content_type, openmetrics = metrics.openmetrics()
+    assert content_type == exposition.OPENMETRICS_CONTENT_TYPE
+    parsed = parse_openmetrics(openmetrics.decode())  # type: ignore[no-untyped-call]  # theirs
+    assert series(parse_text(text.decode())) == series(parsed)
 
-    def series(parse: Parse, accept: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
-        return {
-            (sample.name, frozenset((k, v) for k, v in sample.labels.items() if k != "le"))
-            for family in parse(metrics.render(accept)[1].decode())
-            for sample in family.samples
-        }
 
-    assert series(lambda text: list(parse_text(text)), "") == series(
-        lambda text: list(parse_openmetrics(text)),  # type: ignore[no-untyped-call]  # theirs
-        OPENMETRICS,
-    )
+def series(families: Iterable[Metric]) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """Name and labels of each; a bucket's bound is written in two ways."""
+    return {
+        (sample.name, frozenset((k, v) for k, v in sample.labels.items() if k != "le"))
+        for family in families
+        for sample in family.samples
+    }
 
 
 def test_every_metric_says_what_it_is(metrics: Metrics, world: World) -> None:
@@ -124,7 +115,7 @@ def test_calls_are_counted_and_timed_by_method_and_status(metrics: Metrics) -> N
 
 def test_all_the_references_buckets_are_there_and_finer_ones(metrics: Metrics) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
-    bounds = re.findall(r'operations_seconds_bucket.*le="(.*?)"', metrics.render("")[1].decode())
+    bounds = re.findall(r'operations_seconds_bucket.*le="(.*?)"', metrics.text()[1].decode())
     assert bounds[:6] == ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05"]
     assert bounds[6:] == REFERENCE_BUCKETS  # as text, or they would be other series
 
@@ -139,10 +130,10 @@ def test_a_call_that_could_not_be_made_has_no_grpc_status(metrics: Metrics) -> N
 def test_once_the_name_is_known_no_series_is_without_it(metrics: Metrics, world: World) -> None:
     world.driver_name = None
     metrics.observe_call(PROBE, "OK", 0.002)
-    assert b"unknown-driver" in metrics.render("")[1]
+    assert b"unknown-driver" in metrics.text()[1]
     world.driver_name = "fake.csi"
     metrics.observe_call(PROBE, "OK", 0.002)
-    assert b"unknown-driver" not in metrics.render("")[1]
+    assert b"unknown-driver" not in metrics.text()[1]
     labels = {"driver_name": "fake.csi", "method_name": PROBE, "grpc_status_code": "OK"}
     assert value(metrics, "csi_sidecar_operations_seconds_count", **labels) == 2
 
@@ -177,6 +168,7 @@ def test_before_the_first_probe_nothing_is_made_up(metrics: Metrics) -> None:
         "result_age_seconds",
         "last_success_timestamp_seconds",
         "last_change_timestamp_seconds",
+        "probe_interval_seconds",
         "caller_period_seconds",
     ):
         assert of_driver(metrics, name) is None
@@ -259,6 +251,17 @@ def test_callers(metrics: Metrics, world: World) -> None:
     assert of_driver(metrics, "caller_period_seconds") == 3
 
 
+def test_callers_who_stay_away_are_forgotten_at_a_fixed_interval_too() -> None:
+    world = World(interval=5.0, driver_name="fake.csi")
+    metrics = Metrics(world)
+    for time in 1, 6, 11:
+        world.schedule.asked(time, healthy=True)
+    world.observe(READY, 12.0)
+    assert of_driver(metrics, "callers") == 1
+    world.observe(READY, 100.0)
+    assert of_driver(metrics, "callers") == 0
+
+
 def test_missed_deadlines(metrics: Metrics, world: World) -> None:
     world.missed_deadlines = 3
     assert of_driver(metrics, "missed_deadlines_total") == 3
@@ -293,7 +296,7 @@ def test_the_program_describes_itself(metrics: Metrics, world: World) -> None:
 # The price
 
 
-def series(metrics: Metrics) -> int:
+def number_of_series(metrics: Metrics) -> int:
     return sum(len(family.samples) for family in families(metrics))
 
 
@@ -305,25 +308,25 @@ def test_a_healthy_driver_has_at_most_a_hundred_series(metrics: Metrics, world: 
     world.observe(READY, 30.0)
     for endpoint in "/healthz", "/metrics":
         metrics.observe_answer(endpoint, 200, 0.001)
-    assert series(metrics) <= 100
+    assert number_of_series(metrics) <= 100
 
 
 def test_each_other_way_that_calls_end_adds_one_histogram(metrics: Metrics, world: World) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
     world.observe(READY, 10.0)
-    before = series(metrics)
+    before = number_of_series(metrics)
     metrics.observe_call(PROBE, "DeadlineExceeded", 3.0)
     for status in ProbeStatus:
         world.observe(status, 20.0)
-    assert series(metrics) - before == 22
+    assert number_of_series(metrics) - before == 22
 
 
 def test_reading_them_leaves_nothing_behind(metrics: Metrics, world: World) -> None:
     world.observe(READY, 10.0)
-    metrics.render("")
+    metrics.text()
     gc.collect()
     before = len(gc.get_objects())
     for _ in range(50):
-        metrics.render("")
+        metrics.text()
     gc.collect()
     assert len(gc.get_objects()) - before < 50

@@ -154,6 +154,36 @@ async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
     told = capsys.readouterr().err.splitlines()
     assert ["Health check failed" in line for line in told] == [True, False]
     assert ["No Probe finished for long" in line for line in told] == [False, True]
+    assert running.prober.missed_deadlines == 1
+    assert running.prober.lag == pytest.approx(51.0)  # behind the one that was due after 10 s
+
+
+async def test_a_halt_counts_once_as_a_missed_deadline_and_a_short_one_does_not(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    running = Running(nursery)
+    for halt, missed in (1.0, 0), (60.0, 1):
+        await trio.sleep(1.0)
+        running.outcome = answering(ready=True, after=10.0)
+        running.prober.hung_up()
+        await trio.sleep(0.1)
+        running.outcome = answering(ready=True)
+        autojump_clock.jump(3.0 + halt)
+        await trio.sleep(1.0)
+        assert running.prober.missed_deadlines == missed
+
+
+async def test_who_only_looks_on_changes_nothing(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    running = Running(nursery)
+    running.outcome = raising(DriverUnreachableError("gone"))
+    await trio.sleep(0.5)
+    due = running.prober.schedule.due
+    now = trio.current_time()
+    assert running.prober.judge(Question.HEALTHZ, now).reason == "gone"
+    assert running.prober.schedule.due == due
+    assert not list(running.prober.schedule.callers)
 
 
 async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
@@ -170,4 +200,6 @@ async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
     await trio.sleep(1.0)
     assert [result.status for result in running.results] == [ProbeStatus.READY]
     assert running.starts == pytest.approx([0.0, 60.1])
+    assert running.prober.missed_deadlines == 0  # there was no result that it could outlive
+    assert running.prober.lag == pytest.approx(0.0)  # the next began as soon as it could
     assert "it says nothing of the driver: livenessprobe was stopped" in capsys.readouterr().err

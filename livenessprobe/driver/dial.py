@@ -89,9 +89,7 @@ def _missing(path: Path) -> str:
         return f"no such directory: {directory}, where the driver's volume should be mounted"
     if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
-    return (
-        f"no such file: no volume is mounted at {directory}, where a driver could make its socket"
-    )
+    return f"no such file: there is no socket of this name in {directory}, and no volume is there"
 
 
 def _is_in_a_volume(directory: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from livenessprobe.web import response
@@ -28,7 +28,7 @@ def html_for_browsers(page: Endpoint, otherwise: Endpoint) -> Endpoint:
     """
 
     def endpoint(request: Request) -> Response:
-        return (page if b"text/html" in request.header(b"accept") else otherwise)(request)
+        return (page if request.accepts(b"text/html") else otherwise)(request)
 
     return endpoint
 
@@ -52,7 +52,10 @@ def _is_own_name(host: str) -> bool:
     if name in {"", "localhost"}:  # no browser leaves it out
         return True
     try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
+        if in_brackets := re.fullmatch(r"\[([^%]*)\]", name):
+            IPv6Address(in_brackets[1])
+        else:
+            IPv4Address(name)
     except ValueError:
         return False
     return True

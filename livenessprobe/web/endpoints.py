@@ -22,6 +22,11 @@ Endpoint = Callable[[Request], Response]
 Routes = Mapping[str, Endpoint]
 """Endpoints by path; whatever the method, the question is the same."""
 
+Rendered = tuple[str, bytes]
+"""A content type and what is of it."""
+
+_NOT_OVER_HTTP_2 = response.text(505, "this is answered over HTTP/1.1 only\n")
+
 NOT_FOUND = response.text(404, "404 page not found\n")
 
 
@@ -61,13 +66,27 @@ def health(
     return endpoint
 
 
-def metrics(render: Callable[[str], tuple[str, bytes]]) -> Endpoint:
-    """Return the endpoint that shows what `render` gives for an Accept header: its type, and it."""
+def metrics(text: Callable[[], Rendered], openmetrics: Callable[[], Rendered]) -> Endpoint:
+    """Return the endpoint that shows metrics in one of these formats, by what a client accepts."""
 
     def endpoint(request: Request) -> Response:
-        answer = response.make(200, *render(request.header(b"accept").decode("latin-1")))
-        if b"gzip" in request.header(b"accept-encoding"):
+        accepts_openmetrics = request.accepts(b"application/openmetrics-text")
+        answer = response.make(200, *(openmetrics if accepts_openmetrics else text)())
+        if request.accepts(b"gzip", by=b"accept-encoding"):
             answer = response.gzipped(answer)
         return response.with_header(answer, b"vary", b"accept, accept-encoding")
 
     return endpoint
+
+
+def over_http_1(endpoint: Endpoint) -> Endpoint:
+    """Return `endpoint`, closed to HTTP/2, which neither browsers nor Prometheus speak without TLS.
+
+    A client that does not read lets each stream of its connection hold an answer, and these are
+    not small.
+    """
+
+    def guarded(request: Request) -> Response:
+        return _NOT_OVER_HTTP_2 if request.http_version == "2" else endpoint(request)
+
+    return guarded

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_REFUSED = re.compile(rb"q=0(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,15 @@ class Request:
     def asks_for(self, name: bytes) -> bool:
         """Return whether the query has this parameter, whatever its value."""
         return any(part.partition(b"=")[0] == name for part in self.query.split(b"&"))
+
+    def accepts(self, what: bytes, *, by: bytes = b"accept") -> bool:
+        """Return whether the header `by` names this very media type, or coding, as acceptable."""
+        fields = b",".join(value for name, value in self.headers if name == by).lower()
+        for element in fields.split(b","):
+            name, *parameters = (part.strip() for part in element.split(b";"))
+            if name == what:
+                return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
+        return False
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header field of this name, or nothing."""

@@ -21,12 +21,11 @@ def routes(
     config: Config,
     ask: Callable[[Question], Verdict],
     status: Callable[[], Status],
-    render_metrics: Callable[[str], tuple[str, bytes]],
+    metrics: endpoints.Endpoint,
 ) -> Mapping[str, endpoints.Routes]:
     """Return the endpoints by listen address and path.
 
-    `ask` answers a caller, `status` tells what is known to whoever only looks on, and
-    `render_metrics` is as `endpoints.metrics` wants it.
+    `ask` answers a caller, `status` tells what is known to whoever only looks on.
     """
     table: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)
     own = table[config.health_address]
@@ -45,8 +44,9 @@ def routes(
         "/statusz": browsers.html_for_browsers(status_page.page, statusz),
         "/flagz": zpages.flagz(config.texts),
     }
-    own |= {path: browsers.own_names_only(page) for path, page in pages.items()}
+    own |= {
+        path: endpoints.over_http_1(browsers.own_names_only(page)) for path, page in pages.items()
+    }
     if config.metrics_address is not None:
-        metrics = endpoints.metrics(render_metrics)
-        table[config.metrics_address][config.metrics_path] = metrics
+        table[config.metrics_address][config.metrics_path] = endpoints.over_http_1(metrics)
     return table

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from livenessprobe.web.response import Response
 
 
+MAX_WORDS = 200
+"""Characters of the driver's words about each change; of the last, all are in `reason`."""
+
 DOCUMENT = Path(__file__).with_name("status.html").read_bytes()
 """Read at the start: later there may be no descriptor left."""
 
@@ -42,8 +45,6 @@ def page(_: Request) -> Response:
         b"base-uri 'none'",
         b"form-action 'none'",
         b"frame-ancestors 'none'",
-        b"require-trusted-types-for 'script'",
-        b"trusted-types 'none'",
     )
     answer = response.make(200, "text/html; charset=utf-8", document)
     answer = response.with_header(answer, b"content-security-policy", b"; ".join(policy))
@@ -121,7 +122,7 @@ def _facts(status: Status) -> dict[str, object]:
                 "ago": ago(change.result.finished_at),
                 "from": change.previous and change.previous.value,
                 "to": change.result.status.value,
-                "reason": change.result.message or "ok",
+                "reason": change.result.message[:MAX_WORDS] or "ok",
                 "lasted": change.lasted,
             }
             for change in history.changes

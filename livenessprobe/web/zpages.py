@@ -76,7 +76,7 @@ def flagz(flags: Mapping[str, str]) -> Endpoint:
 
 
 def _wants_json(request: Request) -> bool:
-    return b"application/json" in request.header(b"accept").lower()
+    return request.accepts(b"application/json")
 
 
 def _text(page: str, *lines: str) -> Response:

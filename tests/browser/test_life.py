@@ -75,7 +75,7 @@ def test_the_page_follows_the_driver_through_its_life(
 
     expect_state(tab, "ready", "✓ ")
     expect(health).to_contain_text(str(csi_socket))
-    expect(health).to_contain_text(re.compile(r"For \d.* since \d\d:\d\d:\d\d\."))
+    expect(health).to_contain_text(re.compile(r"Healthy for \d.* since \d\d:\d\d:\d\d\."))
     expect(health).to_contain_text(re.compile(r"The last Probe took \d.* ended \d.* ago\."))
 
     driver.tell("error 9 the storage backend is on fire")

@@ -196,7 +196,8 @@ TREE = """
     - heading "disks.csi.example.com" [level=1]
     - paragraph: /^.csi.csi.sock$/
     - status: "Not healthy: timed out"
-    - paragraph: /For .* since .*/
+    - paragraph: /does not answer in time/
+    - paragraph: /Not healthy for .* since .*/
     - paragraph: /rpc error/
   - region "Last hour":
     - heading "Last hour" [level=2]

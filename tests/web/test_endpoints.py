@@ -64,18 +64,29 @@ def test_verbose_lists_the_checks_with_the_same_status(verdict: Verdict, status:
 
 
 def scrape(*headers: tuple[bytes, bytes]) -> Response:
-    def render(accept: str) -> tuple[str, bytes]:
-        return f"text/x; accepted={accept!a}", b"a 1\n" * 99
-
-    return endpoints.metrics(render)(Request(path="/metrics", headers=headers))
+    endpoint = endpoints.metrics(lambda: ("text/x", b"a 1\n" * 99), lambda: ("open/x", b"# EOF\n"))
+    return endpoint(Request(path="/metrics", headers=headers))
 
 
-def test_metrics_shows_what_is_rendered_for_whoever_asks() -> None:
-    answer = scrape((b"accept", b"text/y"))
+def test_metrics_are_text() -> None:
+    answer = scrape((b"accept", b"text/plain;version=0.0.4, application/openmetrics-text;q=0"))
     assert answer.status == 200
-    assert (b"content-type", b"text/x; accepted='text/y'") in answer.headers
+    assert (b"content-type", b"text/x") in answer.headers
     assert (b"vary", b"accept, accept-encoding") in answer.headers
     assert answer.body == b"a 1\n" * 99
+
+
+def test_metrics_are_openmetrics_for_whoever_accepts_that() -> None:
+    accept = b"application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    answer = scrape((b"accept", accept))
+    assert (b"content-type", b"open/x") in answer.headers
+    assert answer.body == b"# EOF\n"
+
+
+def test_what_is_long_is_not_shown_over_http_2() -> None:
+    endpoint = endpoints.over_http_1(lambda _: OK)
+    assert endpoint(Request(path="/")) is OK
+    assert endpoint(Request(path="/", http_version="2")).status == 505
 
 
 def test_metrics_are_compressed_for_whoever_accepts_that() -> None:

@@ -3,10 +3,13 @@ import pytest
 from livenessprobe import flags
 from livenessprobe.flags.config import OWN_PATHS
 from livenessprobe.health import NOTHING_KNOWN, Question, Verdict
+from livenessprobe.web import response
 from livenessprobe.web.endpoints import Routes, answer
 from livenessprobe.web.request import Request
 from livenessprobe.web.routes import routes
 from tests.world import World
+
+METRICS = response.text(200, "a 1\n")
 
 
 class Callers:
@@ -26,7 +29,7 @@ def callers() -> Callers:
 
 
 def table(callers: Callers, *argv: str) -> dict[str, Routes]:
-    return dict(routes(flags.parse(argv), callers, World(), lambda _: ("text/x", b"a 1\n")))
+    return dict(routes(flags.parse(argv), callers, World(), lambda _: METRICS))
 
 
 def test_metrics_have_an_address_of_their_own_or_share_one_or_are_not_served(
@@ -53,6 +56,14 @@ def test_nobody_who_only_looks_on_counts_as_a_caller(callers: Callers, accept: b
     for path in OWN_PATHS | {"/metrics"}:
         answer(own, Request(path=path, headers=[(b"accept", accept)]))
     assert sorted(question.value for question in callers.asked) == ["healthz", "livez", "readyz"]
+
+
+def test_what_is_long_is_not_answered_over_http_2(callers: Callers) -> None:
+    own = table(callers, "--http-endpoint=:8")[":8"]
+    refused = {
+        path for path in own if answer(own, Request(path=path, http_version="2")).status == 505
+    }
+    assert refused == {"/", "/status.json", "/statusz", "/flagz", "/metrics"}
 
 
 def test_pages_for_people_are_shown_under_own_names_only(callers: Callers) -> None:

@@ -54,8 +54,6 @@ def test_the_page_may_run_its_own_script_ask_for_its_data_and_nothing_else() -> 
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
     }
 
 
@@ -90,7 +88,7 @@ def test_before_the_first_probe(world: World) -> None:
         "since": None,
         "schedule": {
             "mode": "auto",
-            "interval": 0.0,
+            "interval": None,
             "due_in": 0.0,
             "in_flight": False,
             "timeout": PROBE_TIMEOUT,
@@ -158,6 +156,13 @@ def test_what_is_older_than_the_hour_is_not_shown(world: World) -> None:
     world.observe(READY, 100.0)
     world.observe(READY, 100.0 + SPAN + SLOT)
     assert [slot[0] for slot in data(world)["slots"]] == [0.0]
+
+
+def test_of_long_words_about_a_change_it_shows_the_beginning(world: World) -> None:
+    world.observe(FAILED, 100.0, message="x" * 1000)
+    shown = data(world)
+    assert shown["reason"] == "x" * 1000
+    assert shown["transitions"][0]["reason"] == "x" * status_page.MAX_WORDS
 
 
 def test_any_bytes_are_json(world: World) -> None:
