@@ -6,17 +6,18 @@ DEV := .venv-dev
 BIN := $(DEV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test check simulate soak fleet image sbom image-packages image-audit packages release-check format generate \
+.PHONY: help run test check simulate soak bench fleet image sbom image-packages image-audit packages release-check format generate \
 	dashboards screenshot lock clean
 
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
-	@echo "make test-browser, test-prometheus, test-image"
-	@echo "               what needs Chromium, a Prometheus, or the means to build and run an image"
+	@echo "make test-browser, test-prometheus, test-image, test-instructions"
+	@echo "               what needs Chromium, a Prometheus, the means to build an image, valgrind"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
+	@echo "make bench     this program beside others (PEERS), half an hour: a table, and a picture in build/"
 	@echo "make fleet     100 sidecars and one Prometheus: what a fleet costs, three minutes"
 	@echo "make image     the image, and with image-packages, sbom, image-audit what it is made of"
 	@echo "make packages  wheel and source distribution, installed and tried with each of PYTHONS"
@@ -31,14 +32,14 @@ help:
 run: $(RUN)/ready
 	@$(RUN)/bin/python -m livenessprobe.demo
 
-# What is tested with more than Python: with a browser, a Prometheus, an image that is really built.
-WITH := browser prometheus image
+# What is tested with more than Python: with a browser, a Prometheus, a real image, valgrind.
+WITH := browser prometheus image instructions
 
 test: $(DEV)/ready
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(addprefix --ignore=tests/,$(WITH)) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(if $(PYTEST_ARGS),,$(BIN)/coverage report)
 
 .PHONY: $(addprefix test-,$(WITH))
 $(addprefix test-,$(WITH)): test-%: $(DEV)/ready
@@ -58,6 +59,12 @@ simulate: $(DEV)/ready
 
 soak: $(DEV)/ready
 	$(BIN)/python -m tests.soak
+
+PEERS ?=    # for example --peer reference=/path/to/livenessprobe
+
+bench: $(DEV)/ready
+	@mkdir -p build
+	$(BIN)/python -m tests.benchmarks $(PEERS) --json build/benchmarks.json --svg build/benchmarks.svg
 
 fleet: $(DEV)/ready
 	$(BIN)/python -m tests.prometheus.fleet

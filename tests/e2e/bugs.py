@@ -24,7 +24,7 @@ from livenessprobe.web import accept
 WORDS = "injected here"
 
 PLACES: dict[str, tuple[object, str]] = {
-    "start": (serve, "_routes"),
+    "start": (serve, "routes"),
     "prober": (Schedule, "began"),
     "prober, after a Probe": (Prober, "_was_halted"),
     "thread of a Probe": (client, "ProbeRequest"),
