@@ -11,6 +11,7 @@ logs a traceback ten times a second once there are no more descriptors. Here
   descriptors or memory, the idlest connection is closed for it: the one silent longest of those
   that have never said anything, else of all. The kubelet's live for a millisecond, so they are
   never it;
+- the kernel's queue is short, so that a flood cannot make everybody wait in it;
 - to accept costs little, and many are accepted at once, as a client that only connects (and
   resets) can do that ten times faster than hypercorn makes ready for it.
 """
@@ -28,10 +29,11 @@ import trio
 
 from livenessprobe import klog
 
-CONNECTIONS = 512
+CONNECTIONS = 128
 """At once, for each server. Callers are a few, but who is closed for another may come back at once.
 
-That takes more time than to keep it, and a connection takes less than 0.1 MB.
+That takes more time than to keep it. A connection takes 0.06 MB, and one that makes the most of
+every limit 0.3 MB; all of them together leave the program below 100 MB, which manifests allow it.
 """
 
 RESERVED_FILES = 64
@@ -45,6 +47,14 @@ BURST = 16
 
 BURST_SERVED = 4
 """How many of them may be served at once; each takes hypercorn half a millisecond."""
+
+QUEUE = 128
+"""How many may wait in the kernel until they are let in. The last of them waits for 0.1 s then.
+
+Whoever sends a request and hangs up can do that faster than it is answered, and has always filled
+the queue, whatever its length; in the usual one of 4096 everybody waits for seconds. From a full
+one the kernel keeps others out, who knock again after some 0.2 or 1 s.
+"""
 
 DEFER = 1
 """Seconds for which the kernel keeps a connection that says nothing.
@@ -150,6 +160,7 @@ async def accept(listener: trio.SocketListener, guests: Guests, welcome: Welcome
     door = socket.socket(fileno=listener.socket.fileno())
     try:
         door.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER)
+        door.listen(QUEUE)  # once more, with another length
         while True:
             await trio.lowlevel.wait_readable(door)
             try:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +29,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hyperframe.frame import GoAwayFrame
 
-from livenessprobe.web.pieces import BLOCK_BYTES, READ_BYTES, FloodError, Pieces
+from livenessprobe.web.pieces import LIST_BYTES, READ_BYTES, FloodError, Pieces
 
 if TYPE_CHECKING:
     from hypercorn.app_wrappers import ASGIWrapper
@@ -55,7 +54,7 @@ An answer takes about a millisecond; the rest is for slow readers. The program p
 within one second.
 """
 
-STREAMS = 16
+STREAMS = 8
 """Requests under way in one HTTP/2 connection; each may hold an answer that is not taken.
 
 Callers send one after the other; the usual hundred would be for floods only.
@@ -75,7 +74,7 @@ def _config() -> Config:
     config.keep_alive_timeout = IDLE
     config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
     config.h2_max_concurrent_streams = STREAMS
-    config.h2_max_header_list_size = BLOCK_BYTES
+    config.h2_max_header_list_size = LIST_BYTES
     return config
 
 
@@ -151,7 +150,7 @@ class Connection:
 
     async def _hear(self) -> bool:
         """Return whether the client says anything."""
-        with trio.move_on_after(IDLE), suppress(OSError):
+        with trio.move_on_after(IDLE):
             return await self.socket.recv(1, socket.MSG_PEEK) != b""
         return False
 
@@ -171,15 +170,15 @@ class Connection:
             await self._hypercorn
 
     def _take(self) -> bytes:
+        protocol = self._hypercorn.protocol.protocol
+        if http2 := isinstance(protocol, H2Protocol):
+            # hypercorn announces this limit, but h2 keeps to its own, eight times as much.
+            protocol.connection.decoder.max_header_list_size = LIST_BYTES
         try:
-            return self._pieces.take(http2=self._http2)
+            return self._pieces.take(http2=http2)
         except FloodError:
             self.close()
             raise
-
-    @property
-    def _http2(self) -> bool:
-        return isinstance(self._hypercorn.protocol.protocol, H2Protocol)
 
     async def _limit(self) -> None:
         try:

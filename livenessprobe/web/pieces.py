@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 
 READ_BYTES = 4096
-"""How much to receive at once. A request has 200 bytes, and 512 clients may send at once."""
+"""How much to receive at once. A request has 200 bytes, and many clients may send at once."""
 
 FRAMES = 8
 """In one piece. They take hypercorn less than a millisecond, and a client begins with three."""
@@ -34,6 +34,12 @@ FRAME_BYTES = 16_384
 
 BLOCK_BYTES = 16_384
 """The largest header block, however many frames it comes in. It has 20 header fields, not 500."""
+
+LIST_BYTES = 8192
+"""The largest list that a header block unpacks to, with 32 bytes for each field (RFC 9113, 6.5.2).
+
+HPACK repeats a field for a single byte, and hypercorn keeps them all until the answer is taken.
+"""
 
 FREE_FRAMES = 200
 """How many frames that ask nothing a connection has for nothing.

@@ -45,8 +45,9 @@ FLAGS = ("--http-endpoint=127.0.0.1:0", "--probe-interval=1ms", "--probe-timeout
 SAMPLE_EVERY = 0.05
 
 # What chance does not exceed over the second half of a run, as a leak would. A short run's memory
-# varies by 0.3 MiB. In a long one each thread's arena of malloc takes 0.9 MiB more, once, and
-# there are three: after some 50,000 Probes one large block is replaced by whichever thread runs.
+# varies by 0.3 MiB. A long one's goes up and down in steps of 0.9 MiB: each Probe interns a string
+# and drops it, so that every 23,000 of them CPython makes its table of such strings anew, and
+# malloc finds room for it in the arena of whichever thread runs, where it leaves a gap in time.
 MOST_KIB = 1024.0
 MOST_KIB_WHEN_LONG = 3072.0
 MOST_DESCRIPTORS = 4.0  # there are some 5 more or less at any time; a fault must leave none

@@ -193,14 +193,14 @@ class Server:
         self.stopped = trio.Event()
         self.observed: list[tuple[str, int]] = []
         """The path and the status of each answer."""
-        self._listener = listener
-        self._address = listener.socket.getsockname()
+        self.listener = listener
+        self.address = listener.socket.getsockname()
         self._scope = trio.CancelScope()
 
     async def run(self, routes: endpoints.Routes, task_status: trio.TaskStatus[None]) -> None:
         """Serve until stopped."""
         with self._scope:
-            await server.serve(routes, [self._listener], self._observe, task_status=task_status)
+            await server.serve(routes, [self.listener], self._observe, task_status=task_status)
         self.stopped.set()
 
     def _observe(self, path: str, status: int, _seconds: float) -> None:
@@ -213,7 +213,7 @@ class Server:
     @asynccontextmanager
     async def client(self, request: bytes = b"") -> AsyncIterator[Client]:
         """Open a connection for this block and send the request."""
-        async with await trio.open_tcp_stream(*self._address) as stream:
+        async with await trio.open_tcp_stream(*self.address) as stream:
             client = Client(stream)
             await client.send(request)
             yield client

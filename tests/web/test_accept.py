@@ -75,7 +75,7 @@ def test_the_silent_ones_can_be_closed_all_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("files", "expected"),
-    [(20, 1), (64, 1), (66, 1), (128, 32), (320, 128), (1024, 480), (2**30, 512)],
+    [(20, 1), (64, 1), (66, 1), (128, 32), (256, 96), (1024, 128), (2**30, 128)],
 )
 def test_the_limit_leaves_descriptors_for_probes(
     monkeypatch: pytest.MonkeyPatch, files: int, expected: int
@@ -180,6 +180,15 @@ def test_what_the_system_lacks_is_raised(number: int) -> None:
         accept.accept_burst(Door(OSError(number, "lack")), Guests(99), lambda *_: Visitor())
 
 
+def test_a_lack_after_some_were_let_in_is_the_next_burst_s_matter(
+    knock: Callable[[bytes], socket.socket],
+) -> None:
+    guests, visitor = Guests(99), Visitor()
+    door = Door(knock(b"x"), OSError(errno.EMFILE, "lack"), knock(b"x"))
+    accept.accept_burst(door, guests, lambda *_: visitor)
+    assert (door.waiting, visitor.closed) == (1, False)
+
+
 @pytest.mark.parametrize("linger", [b"", struct.pack("ii", 1, 0)])
 @pytest.mark.parametrize("said", [b"", b"GET"])
 def test_who_has_hung_up_is_not_let_in(linger: bytes, said: bytes) -> None:
@@ -203,9 +212,88 @@ def test_who_has_hung_up_is_not_let_in(linger: bytes, said: bytes) -> None:
         assert welcomed == ([connection] if said and not linger else [])
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_whatever_the_system_lacks_the_idlest_has_to_go_and_the_next_is_let_in(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    guests, idlest, newest = Guests(9), Visitor(), Visitor()
+    guests.admit(idlest)
+    burst, welcomed = accept.accept_burst, trio.Event()
+
+    def lack(*_: object) -> None:
+        monkeypatch.setattr(accept, "accept_burst", burst)
+        raise OSError(number, os.strerror(number))
+
+    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+        connection.close()
+        welcomed.set()
+        return newest
+
+    monkeypatch.setattr(accept, "accept_burst", lack)
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept.accept, listener, guests, welcome)
+            async with await trio.open_tcp_stream(*listener.socket.getsockname()) as client:
+                await client.send_all(b"x")
+                await welcomed.wait()
+            nursery.cancel_scope.cancel()
+    assert remaining([idlest, newest]) == [1]
+
+
+def test_the_next_attempt_comes_before_a_kubelet_has_given_up() -> None:
+    assert accept.RETRY < 1
+
+
+async def test_who_connects_and_resets_is_never_heard_of() -> None:
+    welcomed: list[bool] = []
+    speaker_is_in = trio.Event()
+
+    def welcome(connection: socket.socket, said: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+        connection.close()
+        welcomed.append(said)
+        speaker_is_in.set()
+        return Visitor()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = listener.socket.getsockname()
+    with trio.fail_after(30), ExitStack() as clients:
+
+        def connect() -> socket.socket:
+            return clients.enter_context(socket.create_connection(address))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept.accept, listener, Guests(99), welcome)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(20):
+                hasty = connect()
+                hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                await trio.testing.wait_all_tasks_blocked()  # long enough for one to be let in
+                hasty.close()
+            connect().send(b"x")
+            await speaker_is_in.wait()
+            nursery.cancel_scope.cancel()
+    assert welcomed == [True]
+
+
+async def test_few_wait_in_the_kernel_s_queue() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept.accept, listener, Guests(9), lambda *_: Visitor())
+        await trio.testing.wait_all_tasks_blocked()
+        # struct tcp_info of a listening socket has the queue's length as tcpi_sacked, at 28.
+        info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        assert struct.unpack_from("I", info, 28) == (accept.QUEUE,)
+        nursery.cancel_scope.cancel()
+    assert accept.BURST < accept.QUEUE < 200
+
+
 async def test_a_broken_listener_is_a_failure() -> None:
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    listener.socket.shutdown(socket.SHUT_RD)
-    with trio.fail_after(30), pytest.raises(OSError, match="Invalid argument"):
-        await accept.accept(listener, Guests(9), lambda *_: Visitor())
+    with trio.fail_after(30):
+        with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Invalid argument")):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(accept.accept, listener, Guests(9), lambda *_: Visitor())
+                await trio.testing.wait_all_tasks_blocked()
+                listener.socket.shutdown(socket.SHUT_RD)
     assert listener.socket.fileno() == -1

@@ -12,10 +12,10 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.web import pieces
+from livenessprobe.web import accept, pieces
 from livenessprobe.web.pieces import FloodError, Pieces
 from tests.web.harness import GET, H2_PREFACE, POST_CHUNKED, h2_request
 
@@ -67,6 +67,19 @@ def test_a_piece_ends_with_an_empty_line(parts: list[bytes], read_bytes: int) ->
         assert taken == parts
 
 
+def test_what_came_before_an_empty_line_does_not_count_for_the_next() -> None:
+    unread = Pieces()
+    taken: list[bytes] = []
+    for received in b"a\r\n", b"\r\n\r\nb":
+        unread.feed(received)
+        taken += take_all(unread, http2=False)
+    assert taken == [b"a\r\n", b"\r\n", b"\r\nb"]
+
+
+def test_what_all_clients_may_send_at_once_is_little() -> None:
+    assert pieces.READ_BYTES * accept.CONNECTIONS <= 1 << 20
+
+
 # HTTP/2
 
 
@@ -89,6 +102,7 @@ def test_a_piece_has_few_frames_and_one_request(
     assert split(preface + b"".join(sent), http2=True) == [preface + first, *rest]
 
 
+@settings(deadline=None)
 @given(
     frames=st.lists(
         st.sampled_from([PING, REQUEST, frame(0, 0), frame(9, 0), frame(300, 0), frame(40, 250)]),
@@ -111,6 +125,7 @@ def test_the_head_of_a_frame_is_waited_for() -> None:
     assert not unread
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_garbage_is_passed_on_or_refused(sent: bytes) -> None:
     for http2 in False, True:
@@ -157,6 +172,19 @@ def test_an_answer_brings_more_of_them() -> None:
     unread.feed(PING)
     with pytest.raises(FloodError, match="ask nothing"):
         unread.take(http2=True)
+
+
+def test_a_long_body_is_no_flood() -> None:
+    part = frame(pieces.BYTES_PER_FRAME, 0)
+    data = H2_PREFACE + REQUEST + part * (pieces.FREE_FRAMES + pieces.FRAMES_PER_REQUEST + 1)
+    assert b"".join(split(data, http2=True)) == data
+
+
+def test_a_client_may_ask_so_often_that_its_headers_are_long_in_all() -> None:
+    large = HeadersFrame(1, bytes(pieces.BLOCK_BYTES // 2)).serialize()
+    begun, rest = HeadersFrame(1, b"").serialize(), frame(pieces.BLOCK_BYTES // 2, 9)
+    data = H2_PREFACE + large * 3 + (begun + rest) * 3
+    assert b"".join(split(data, http2=True)) == data
 
 
 def test_requests_may_be_given_up_some_times() -> None:

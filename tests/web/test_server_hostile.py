@@ -4,10 +4,7 @@ Whatever it is: others are answered meanwhile and afterwards, the server is aliv
 of it if not), and once the client has gone nothing of its connection is left (`serving` again).
 """
 
-import math
-import resource
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -26,7 +23,7 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.web import accept, connection
+from livenessprobe.web import connection
 from tests.web.harness import (
     GET,
     GET_HUGE,
@@ -267,81 +264,3 @@ async def test_any_change_of_a_request(
         requests = requests[:start] + inserted + requests[start + length :]
     async with serving() as web:
         await attack(web, requests, Client.half_close)
-
-
-# Many clients, and many bytes
-
-PING = PingFrame(0, bytes(8)).serialize()
-FLOODS = {
-    "PING": PING * 5_000,
-    "SETTINGS": SettingsFrame(0).serialize() * 5_000,
-    "WINDOW_UPDATE": WindowUpdateFrame(0, 1).serialize() * 5_000,
-    "PRIORITY": b"".join(PriorityFrame(n, depends_on=0).serialize() for n in range(1, 4_001, 2)),
-    "rapid reset": b"".join(
-        h2_request(stream_id=n) + RstStreamFrame(n).serialize() for n in range(1, 4_001, 2)
-    ),
-    "DATA without any": H2_OPEN + DataFrame(1, b"").serialize() * 5_000,
-    "CONTINUATION": HeadersFrame(1, b"").serialize()
-    + ContinuationFrame(1, b"").serialize() * 5_000,
-    "frame too large": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + bytes(1_000_000),
-    "header block too large": HeadersFrame(1, b"").serialize()
-    + ContinuationFrame(1, bytes(16_000)).serialize() * 60,
-}
-
-
-@pytest.mark.parametrize("name", FLOODS)
-@pytest.mark.parametrize("begin", [H2_HELLO, H2C + H2_HELLO, GET + H2_HELLO])
-async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes) -> None:
-    for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(connection, constant, math.inf)
-    async with serving() as web, web.client(begin) as hostile, trio.open_nursery() as nursery:
-        nursery.start_soon(hostile.rest)  # which ends only if the server closes the connection
-        await hostile.send(FLOODS[name])
-        await web.assert_unharmed()
-
-
-async def test_others_are_answered_between_two_pieces_of_a_flood() -> None:
-    """100 PINGs are allowed; before they are all handled, somebody else has asked and heard."""
-    async with serving() as web, trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(attack, web, H2_HELLO + PING * 190, Client.half_close)
-
-
-@pytest.mark.parametrize("said", [b"", b"GE", GET, H2_HELLO])
-async def test_at_the_limit_a_new_connection_comes_in(
-    monkeypatch: pytest.MonkeyPatch, said: bytes
-) -> None:
-    for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(connection, constant, math.inf)
-    monkeypatch.setattr(accept, "CONNECTIONS", 3)
-    sent, closed = trio.open_memory_channel[None](20)
-
-    async def tell_its_end(client: Client) -> None:
-        await client.rest()
-        sent.send_nowait(None)
-
-    async with serving() as web, AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        for _ in range(20):
-            client = await stack.enter_async_context(web.client(said))
-            nursery.start_soon(tell_its_end, client)
-        for _ in range(20 - 3):
-            await closed.receive()
-        for _ in range(5):
-            await web.assert_unharmed()
-        nursery.cancel_scope.cancel()
-
-
-async def test_without_descriptors_the_idlest_connection_is_closed(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with serving() as web, web.client(GET) as idle, web.client() as other:
-        await idle.answer()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-        try:
-            await other.send(GET)
-            await idle.rest()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert (await other.answer()).body == b"ok"
-    assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -1,0 +1,86 @@
+"""Our own bugs in what serves a connection: they end the server, whichever client met them.
+
+Those of an endpoint are in `test_server`. What only a client can bring about is no bug of ours:
+there is nothing else in `test_server_hostile`.
+"""
+
+import socket
+import struct
+import time
+from contextlib import AsyncExitStack
+from typing import NoReturn
+
+import pytest
+import trio
+
+from livenessprobe.web import accept, asgi, connection, server
+from livenessprobe.web.pieces import Pieces
+from tests.web.harness import GET, H2_HELLO, Server, census, h2_request, leaving_nothing, serving
+
+BUGS = {
+    "pieces": (Pieces, "feed"),
+    "pieces, taken": (Pieces, "take"),
+    "pieces, answered": (Pieces, "sent"),
+    "connection": (connection.Connection, "_converse"),
+    "connection, its time": (connection.Connection, "_limit"),
+    "connection, its end": (connection.Connection, "_finish"),
+    "guests": (accept.Guests, "heard"),
+    "application": (asgi, "_request"),
+    "application, observed": (Server, "_observe"),
+}
+
+
+@pytest.mark.parametrize("place", BUGS)
+@pytest.mark.parametrize("sent", [GET, H2_HELLO + h2_request()])
+async def test_a_bug_is_not_taken_for_a_client_s_fault(
+    monkeypatch: pytest.MonkeyPatch, place: str, sent: bytes
+) -> None:
+    def bug(*_: object, **__: object) -> NoReturn:
+        raise LookupError("injected here")
+
+    monkeypatch.setattr(*BUGS[place], bug)
+    async with leaving_nothing():
+        with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
+            async with serving() as web, web.client(sent) as client:
+                await client.half_close()
+                await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("error", server.NO_BUGS)
+async def test_what_befalls_a_connection_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    take = Pieces.take
+
+    def befall(_: Pieces, *, http2: bool) -> bytes:
+        monkeypatch.setattr(Pieces, "take", take)
+        raise error
+
+    monkeypatch.setattr(Pieces, "take", befall)
+    async with serving() as web, web.client(GET) as client:
+        assert await client.rest() == b""
+        await web.assert_unharmed()
+
+
+async def test_a_reset_before_the_first_byte_is_no_bug() -> None:
+    async with serving() as web:
+        files, _ = census()
+        async with web.client() as client:
+            while census()[0] < files + 2:  # noqa: ASYNC110 - until it is let in, no event tells
+                await trio.sleep(0.01)
+            await client.reset()
+        await web.assert_unharmed()
+
+
+async def test_a_reset_that_crosses_the_goodbye_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one turn trio runs tasks in any order: of so many, some say goodbye to nobody."""
+    monkeypatch.setattr(connection, "LIFETIME", 0.5)
+    async with serving() as web, AsyncExitStack() as clients:
+        all_of_them = [await clients.enter_async_context(web.client(H2_HELLO)) for _ in range(20)]
+        for client in all_of_them:
+            await client.stream.receive_some(1)
+        for client in all_of_them:
+            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.stream.socket.close()
+        time.sleep(0.5)  # noqa: ASYNC251 - so that both are there when the next turn begins
+        await web.assert_unharmed()
