@@ -58,8 +58,11 @@ NOW = row(
         ),
         p.stat(
             "For",
-            "Time since the driver last turned healthy or not healthy.",
-            since(f"livenessprobe_last_change_timestamp_seconds{{{DRIVER}}}"),
+            "Time since the driver last turned healthy or not healthy. Nothing while the state is"
+            " unknown.",
+            since(
+                p.unless_unknown(f"livenessprobe_last_change_timestamp_seconds{{{DRIVER}}}", DRIVER)
+            ),
             p.DURATION,
         ),
         p.stat(
@@ -208,7 +211,7 @@ ASKING = row(
         p.stat(
             "Callers",
             "Callers whose period is learned, such as kubelet's probes. None: nobody asks"
-            " regularly, or the schedule is fixed.",
+            " regularly. A fixed schedule learns them too, and does not follow them.",
             f"max(livenessprobe_callers{{{DRIVER}}})",
         ),
         p.stat(
@@ -228,7 +231,7 @@ ASKING = row(
         p.lines(
             "When the driver is asked",
             "From one Probe to the next, and the shortest period that a caller asks with, which"
-            " it follows.",
+            " an auto schedule follows. Nothing before the first result.",
             [
                 Query("Probes", INTERVAL),
                 Query("callers", f"max(livenessprobe_caller_period_seconds{{{DRIVER}}})"),

@@ -29,7 +29,7 @@ SAME = "on (job, instance)"
 UP = f"livenessprobe_up{{{DRIVER}}}"
 LATENCY = f"livenessprobe_probe_latency_seconds{{{DRIVER}}}"
 TIMEOUT = f"livenessprobe_probe_timeout_seconds{{{DRIVER}}}"
-LAST_CHANGE = f"livenessprobe_last_change_timestamp_seconds{{{DRIVER}}}"
+CHANGED = p.unless_unknown(f"livenessprobe_last_change_timestamp_seconds{{{DRIVER}}}", DRIVER)
 FAILURES_IN_A_ROW = f"livenessprobe_consecutive_failures{{{DRIVER}}}"
 AGE = f"livenessprobe_result_age_seconds{{{DRIVER}}}"
 MISSED = f"livenessprobe_missed_deadlines_total{{{DRIVER}}}"
@@ -145,12 +145,12 @@ HEALTH = row(
     [
         p.table(
             "Not healthy now",
-            "At most 100, by failing Probes since the last healthy one. An instance leads to all"
-            " that is known of its driver.",
+            "At most 100, by failing Probes since the last healthy one. An unknown state has no"
+            " time. An instance leads to all that is known of its driver.",
             [
                 Column("failures", UNHEALTHY),
                 Column("state", of_same(p.state_number(DRIVER), UNHEALTHY), p.STATE),
-                Column("for", of_same(f"time() - {LAST_CHANGE}", UNHEALTHY), p.DURATION),
+                Column("for", of_same(f"time() - ({CHANGED})", UNHEALTHY), p.DURATION),
             ],
             empty="Every driver is healthy",
         )

@@ -97,6 +97,13 @@ def state_number(selector: str) -> str:
     return f"sum without (state) ({' or '.join(states)})"
 
 
+def unless_unknown(metric: str, selector: str) -> str:
+    """Return the query for a metric of those drivers whose state is known."""
+    return (
+        f'{metric} unless ignoring (state) livenessprobe_state{{{selector}, state="unknown"}} == 1'
+    )
+
+
 STATE_NAMES: Sequence[dashboard.ValueMapping] = [
     dashboard.ValueMap(
         options={

@@ -45,6 +45,13 @@ def program(name: str) -> str:
     return path
 
 
+def promtool(*arguments: str | Path) -> None:
+    """Run promtool; whatever it complains of is the failure's message."""
+    command = [program("promtool"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a program of the system's
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def compress(rules: str, factor: int) -> str:
     """Divide every range and every `for` in the text of a rules file by `factor`.
 
@@ -261,7 +268,8 @@ class Prometheus:
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:
             raise RuntimeError(f"Prometheus ended by itself: {self.log}")
-        return "Server is ready" in self.log
+        log = self.log
+        return "Server is ready" in log and '"Listening on"' in log  # in either order
 
     def _end(self) -> None:
         self._process.terminate()

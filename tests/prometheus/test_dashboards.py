@@ -1,6 +1,6 @@
 """Every query of the dashboards in deploy/grafana/, asked of a real Prometheus.
 
-It scrapes two sidecars with the recording rules loaded. The driver of one turns healthy, failing,
+It scrapes two sidecars with the rules loaded. The driver of one turns healthy, failing,
 healthy, hung, healthy, gone, and slow in the end, while a caller asks once a second; the other's
 hangs all the time, and a third sidecar is not there, so that nothing that tells of trouble has none
 to tell of. Then each query is put as Grafana would put it, for the time of this story and with the
@@ -22,10 +22,11 @@ from signal import SIGKILL
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from tests.csi_driver import DRIVER_NAME
 from tests.e2e.harness import Address, DriverProcess, Sidecar, free_port
-from tests.prometheus.harness import ROOT, RULES, Prometheus
+from tests.prometheus.harness import ROOT, RULES, Prometheus, compress, promtool
 
 BOARDS = {
     path.stem: json.loads(path.read_text())
@@ -46,6 +47,9 @@ SLOW = 2
 SCRAPE_INTERVAL = 0.5
 STEP = 0.2
 RATE_INTERVAL = "4s"
+
+# Of the rules, so that an alert fires soon: one minute in them is a second here.
+FASTER = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +164,10 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     busy, sick, server = map(tmp_path_factory.mktemp, ("busy", "sick", "prometheus"))
+    rules = server / "rules.yaml"
+    rules.write_text(compress(RULES.read_text(), FASTER))
     with (
-        Prometheus(server, rules=[RULES], interval=SCRAPE_INTERVAL) as prometheus,
+        Prometheus(server, rules=[rules], interval=SCRAPE_INTERVAL) as prometheus,
         a_sick_driver(sick),
         a_sidecar(sick, "--probe-interval=100ms", "--probe-timeout=500ms") as sick_sidecar,
         a_sidecar(busy, f"--probe-timeout={PROBE_TIMEOUT}s") as sidecar,
@@ -330,6 +336,42 @@ def test_the_timeline_names_every_state_that_there_was(
     (answer,) = ask(story, variables, query, query.expr)
     names = {mapping["options"][f"{value:.0f}"]["text"] for value in answer.values}
     assert names >= {"ready", "failed", "timed out", "unreachable"}
+
+
+@pytest.mark.parametrize(
+    ("board", "panel", "labels"),
+    [("driver", "For", ""), ("fleet", "Not healthy now", 'driver_name="d", instance="a", job="j"')],
+)
+@pytest.mark.parametrize("unknown", [False, True], ids=["state is known", "state is unknown"])
+def test_a_state_has_a_time_if_it_is_known(
+    board: str, panel: str, labels: str, *, unknown: bool, tmp_path: Path
+) -> None:
+    (expr,) = (
+        one.expr
+        for one in QUERIES
+        if (one.board, one.panel) == (board, panel) and "last_change" in one.expr
+    )
+    where = 'driver_name="d", instance="a", job="j"'
+    series = {
+        f"livenessprobe_up{{{where}}}": 0,
+        f"livenessprobe_consecutive_failures{{{where}}}": 3,
+        f"livenessprobe_last_change_timestamp_seconds{{{where}}}": 60,
+        f'livenessprobe_state{{{where}, state="unknown"}}': int(unknown),
+        f'livenessprobe_state{{{where}, state="failed"}}': int(not unknown),
+    }
+    question = {
+        "expr": substitute(expr, {"driver_name": "d", "node": ".*", "instance": "a"}),
+        "eval_time": "5m",
+        "exp_samples": [] if unknown else [{"labels": f"{{{labels}}}", "value": 240}],
+    }
+    test = {
+        "interval": "30s",
+        "input_series": [{"series": s, "values": f"{v}x20"} for s, v in series.items()],
+        "promql_expr_test": [question],
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump({"tests": [test]}))
+    promtool("test", "rules", path)
 
 
 def test_every_metric_is_in_a_panel(story: Story) -> None:
