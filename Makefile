@@ -25,7 +25,7 @@ help:
 	@echo "make format    let ruff rewrite the code"
 	@echo "make generate  rebuild generated/ from its .proto files"
 	@echo "make dashboards  rebuild Grafana's dashboards from their code"
-	@echo "make screenshot  the pictures of the status page in deploy/"
+	@echo "make screenshot  the pictures of the status page in the README"
 	@echo "make lock      bring the lock files in step with pyproject.toml"
 	@echo "make clean     remove what the others made"
 

@@ -122,7 +122,7 @@ async def _run(config: Config, driver: Driver) -> None:
     )
     async with trio.open_nursery() as nursery:
         endpoint = endpoints.metrics(metrics.text, metrics.openmetrics)
-        table = routes(config, prober.ask, status, endpoint)
+        table = routes(config, prober.ask, status, endpoint, started_at=trio.current_time())
         await _serve_http(nursery, table, metrics.observe_answer)
         log.info(
             "Probing the CSI driver",

@@ -22,10 +22,13 @@ def routes(
     ask: Callable[[Question], Verdict],
     status: Callable[[], Status],
     metrics: endpoints.Endpoint,
+    *,
+    started_at: float,
 ) -> Mapping[str, endpoints.Routes]:
     """Return the endpoints by listen address and path.
 
-    `ask` answers a caller, `status` tells what is known to whoever only looks on.
+    `ask` answers a caller, `status` tells what is known to whoever only looks on. `started_at` is
+    on the clock of `Status.now`.
     """
     table: dict[str, dict[str, endpoints.Endpoint]] = defaultdict(dict)
     own = table[config.health_address]
@@ -34,7 +37,6 @@ def routes(
             question.value, partial(ask, question), lambda: status().driver_name
         )
     own |= grpc_health.routes(ask)
-    started_at = status().now
     statusz = zpages.statusz(status, started_at=started_at, paths=own)
     pages = {
         "/": browsers.html_for_browsers(status_page.page, endpoints.not_found),

@@ -1,4 +1,4 @@
-"""`make screenshot`: the status page for the README, light and dark, in deploy/.
+"""`make screenshot`: the status page for the README, light and dark, beside this file.
 
 An hour in the life of a driver, told by a script to the program's own endpoints: a kubelet that
 asks every ten seconds, an update of the driver, a backend that fails, and one hang that has just
@@ -14,7 +14,7 @@ from tests.world import PROBE_TIMEOUT, World
 
 READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+HERE = Path(__file__).parent
 
 PERIOD = 10
 """Seconds from one request of the kubelet to the next."""
@@ -71,7 +71,7 @@ def main() -> None:
                 show(context, live())
                 tab = Tab(context)
                 tab.open()
-                picture = DEPLOY / f"status-page-{scheme}.png"
+                picture = HERE / f"status-page-{scheme}.png"
                 tab.page.screenshot(path=picture)
                 print(picture)  # noqa: T201 - to know where to look
 

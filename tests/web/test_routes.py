@@ -29,7 +29,7 @@ def callers() -> Callers:
 
 
 def table(callers: Callers, *argv: str) -> dict[str, Routes]:
-    return dict(routes(flags.parse(argv), callers, World(), lambda _: METRICS))
+    return dict(routes(flags.parse(argv), callers, World(), lambda _: METRICS, started_at=0.0))
 
 
 def test_metrics_have_an_address_of_their_own_or_share_one_or_are_not_served(
