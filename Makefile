@@ -93,8 +93,8 @@ packages: $(DEV)/ready
 	$(BIN)/hatchling build --directory build/dist
 	@for python in $(PYTHONS); do $$python tests/release/install.py build/dist || exit; done
 
-# As root, with debootstrap.
-release-check: packages
+# As root, with what the image takes.
+release-check: packages image
 	tests/release/install_in.sh trixie python3.13
 	tests/release/install_in.sh sid python3.14 python3.15
 	grep "^## \[$$($(BIN)/hatchling version)\] - 20" CHANGELOG.md

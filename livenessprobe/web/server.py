@@ -57,7 +57,7 @@ async def serve(
 ) -> None:
     """Answer on `listeners` from `routes` until cancelled; the listeners are closed then.
 
-    `observe` is told of every answer. Raises, in a group, what an endpoint raises.
+    `observe` is told of every answer. Raises our own bugs, those of an endpoint too, in a group.
     """
     async with trio.open_nursery() as nursery:
 

@@ -284,7 +284,7 @@ async def test_a_connection_is_gone_soon_after_its_client(
 async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed(
     patient: pytest.MonkeyPatch,
 ) -> None:
-    patient.setattr(connection, "LIFETIME", 0.05)
+    patient.setattr(connection, "LIFETIME", 1.0)
     patient.setattr(connection, "DRAIN", 0.05)
     async with serving() as web, web.client() as client:
         h2 = H2Client(client.stream)
@@ -296,7 +296,7 @@ async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed(
 
 
 async def test_a_request_that_crosses_the_goodbye_is_answered(patient: pytest.MonkeyPatch) -> None:
-    patient.setattr(connection, "LIFETIME", 0.05)
+    patient.setattr(connection, "LIFETIME", 1.0)
     async with serving() as web, web.client(H2_HELLO + h2_request()) as client:
         received = b""
         while connection.GOAWAY not in received:
