@@ -260,7 +260,7 @@ def test_a_drivers_words_stay_text(site: Site, tab: Tab, csi_driver: CsiDriver) 
     tab.open(site.url)
     expect(tab.driver_name).to_have_text(NAME_SHOWN)
     expect(tab.region(NAME_SHOWN)).to_contain_text(MESSAGE_SHOWN)
-    expect(tab.changes.first).to_contain_text(MESSAGE_SHOWN)
+    expect(tab.changes.first).to_contain_text(MESSAGE_SHOWN[:100])  # it shows the beginning
     expect(tab.page).to_have_title(f"✗ failed: {NAME_SHOWN} — livenessprobe")
     assert tab.page.locator("img").count() == 0
     assert tab.page.locator("script").count() == 1
