@@ -187,7 +187,7 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=None,
         )
-        self._registry.register(_AboutDriver(status, self._calls))
+        self._registry.register(_LookedUp(status, self._calls))
         self._answers = Counter(
             "livenessprobe_http_responses",
             "HTTP answers by path, or other, and by status code",
@@ -200,7 +200,6 @@ class Metrics:
             buckets=_ANSWER_BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_AboutProgram(status))
         ProcessCollector(registry=self._registry)
 
     def observe_call(self, method: str, grpc_status: str | None, latency: float) -> None:
@@ -221,7 +220,9 @@ class Metrics:
         return exposition.OPENMETRICS_CONTENT_TYPE, exposition.openmetrics(self._registry)
 
 
-class _AboutDriver(Collector):
+class _LookedUp(Collector):
+    """The calls, by the driver's name, and all that one status tells."""
+
     def __init__(self, status: Callable[[], Status], calls: Collector) -> None:
         self._status = status
         self._calls = calls
@@ -237,27 +238,22 @@ class _AboutDriver(Collector):
             yield family
         for row in _TABLE:
             yield from row.collect(status, name)
+        yield from _about_program(status)
 
 
-class _AboutProgram(Collector):
-    def __init__(self, status: Callable[[], Status]) -> None:
-        self._status = status
-
-    def collect(self) -> Iterator[Metric]:
+def _about_program(status: Status) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "livenessprobe_event_loop_lag_seconds", "How late the last Probe began", status.lag
+    )
+    build = GaugeMetricFamily(
+        "livenessprobe_build_info",
+        "The versions that run here",
+        labels=["version", "python_version"],
+    )
+    build.add_metric([__version__, platform.python_version()], 1)
+    yield build
+    with suppress(OSError):  # no descriptor is left
+        threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
         yield GaugeMetricFamily(
-            "livenessprobe_event_loop_lag_seconds",
-            "How late the last Probe began",
-            self._status().lag,
+            "process_threads", "Number of threads of the process.", len(threads)
         )
-        build = GaugeMetricFamily(
-            "livenessprobe_build_info",
-            "The versions that run here",
-            labels=["version", "python_version"],
-        )
-        build.add_metric([__version__, platform.python_version()], 1)
-        yield build
-        with suppress(OSError):  # no descriptor is left
-            threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
-            yield GaugeMetricFamily(
-                "process_threads", "Number of threads of the process.", len(threads)
-            )
