@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from livenessprobe.flags import Config
     from livenessprobe.result import ProbeResult
-    from livenessprobe.web.asgi import Observe
     from livenessprobe.web.endpoints import Routes
+    from livenessprobe.web.responder import Observe
 
 PATIENCE = 2.0
 """Seconds from a signal, or a bug, to the end, whatever holds it up.

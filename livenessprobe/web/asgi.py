@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from livenessprobe.web import grpc
-from livenessprobe.web.endpoints import Routes, answer
-from livenessprobe.web.request import Request
+from livenessprobe.web.request import Request, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-    Observe = Callable[[str, int, float], None]
-    """Is told of an answer: the path that was asked, the status, and the seconds it took."""
-
-OTHER = "other"
-"""Stands for all paths at which there is nothing; there may be any number of them."""
+    from livenessprobe.web.responder import Responder
 
 
 class Application:
-    """Answers from `routes`, and tells `observe` of each answer.
+    """Passes requests on to `responder`, and its answers back."""
 
-    An endpoint that fails has a bug, which `report` is told.
-    """
-
-    def __init__(
-        self, routes: Routes, observe: Observe, report: Callable[[Exception], None]
-    ) -> None:
-        self._routes = routes
-        self._observe = observe
-        self._report = report
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -45,11 +30,7 @@ class Application:
         if grpc.is_call(request):
             request = replace(request, body=await incoming.read(grpc.MAX_BODY_BYTES))
         started_at = trio.current_time()
-        try:
-            response = answer(self._routes, request)
-        except Exception as bug:  # noqa: BLE001 - it is reported
-            self._report(bug)
-            return
+        response = self._responder.respond(request)
         # A websocket client asks with GET what everybody asks, and is told so in HTTP.
         kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
         start: Any = {
@@ -61,8 +42,7 @@ class Application:
         await send(start)
         body: Any = {"type": f"{kind}.body", "body": response.body}
         await send(body | {"more_body": True})
-        endpoint = request.path if request.path in self._routes else OTHER
-        self._observe(endpoint, response.status, trio.current_time() - started_at)
+        self._responder.sent(request.path, response.status, started_at=started_at)
         # The answer does not wait for the rest of the request, but its formal end does: hypercorn
         # then closes a connection with unread bytes, which resets it and may lose the answer.
         await incoming.skip()
@@ -100,14 +80,9 @@ class _Body:
 
 def _request(scope: Any) -> Request:
     return Request(
-        path=_path(scope["path"]),
+        path=path_of(scope["path"]),
         query=scope["query_string"],
         headers=scope["headers"],
         method=scope.get("method", "GET"),
         http_version=scope["http_version"],
     )
-
-
-def _path(target: str) -> str:
-    """Return the path of a request target, of one in the absolute form too (RFC 9112, 3.2.2)."""
-    return re.sub(r"^https?://[^/]*", "", target, flags=re.IGNORECASE)

@@ -1,214 +1,152 @@
-"""One client's connection: hypercorn, fed in pieces and brought to an end.
+"""One client's connection: while its requests are plain they are answered here, then by hypercorn.
 
-hypercorn handles all that a read brings in one go, and can wait for ever: for a client that does
-not read, resets its streams, or is gone already. So here
+    let in, with its first words ──► `answer_at_once`: all that a kubelet's ever gets
+                         `serve` ──► the plain requests after it, and of who began with silence
+                                 ──► `Conversation`, from the first one on that is not plain
 
-- before its first byte a connection costs only a descriptor;
-- hypercorn is fed in `pieces`. While one client has sent more than that, its next piece has to
-  pass a turnstile, which lets one through each time that every task of the program has had its
-  turn. However many floods there are, others wait for one piece of one of them;
-- every connection ends. Once the client has said its last word or has had `LIFETIME`, or the
-  server stops, it takes no more requests, and `DRAIN` seconds later it is closed, which ends even
-  hypercorn's shielded sends.
-
-Once hypercorn does all that, this module can go.
+- Before its first byte a connection costs only a descriptor.
+- What is answered at once has no task, no timer and no turn of trio's loop; they would take more
+  than the answer does.
+- Who sends several requests at once passes the turnstile between them, see `conversation`.
+- Every connection ends, see `patience`. When the server stops, one that waits for a request is
+  closed, and an answer that is being sent has `DRAIN`.
 """
 
 from __future__ import annotations
 
-import socket
-import sys
+import math
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import trio
-from hypercorn.config import Config
-from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hyperframe.frame import GoAwayFrame
 
-from livenessprobe.web.pieces import LIST_BYTES, READ_BYTES, FloodError, Pieces
+from livenessprobe.web import patience, plain
+from livenessprobe.web.conversation import Conversation, configure
+from livenessprobe.web.pieces import READ_BYTES
 
 if TYPE_CHECKING:
+    import socket
+
     from hypercorn.app_wrappers import ASGIWrapper
+    from hypercorn.config import Config
 
     from livenessprobe.web.accept import Guests
-
-IDLE = 5.0
-"""Seconds that a client may take until its first byte, from there to its first request, and after
-an answer until its next."""
-
-LIFETIME = 30.0
-"""Seconds after which a connection takes no more requests.
-
-The kubelet's lives for a millisecond, and whoever keeps one open can open another. It bounds
-what `IDLE` does not, such as a body that does not come, or HTTP/2 without a request.
-"""
-
-DRAIN = 0.5
-"""Seconds that answers in flight have once their connection takes no more requests.
-
-An answer takes about a millisecond; the rest is for slow readers. The program promises its end
-within one second.
-"""
-
-STREAMS = 8
-"""Requests under way in one HTTP/2 connection; each may hold an answer that is not taken.
-
-Callers send one after the other; the usual hundred would be for floods only.
-"""
-
-GOAWAY = GoAwayFrame(0, last_stream_id=2**31 - 1).serialize()
-"""No more requests, but those on their way are answered: the highest stream there can be, no error.
-
-RFC 9113, 6.8. h2 would refuse to answer after it, so it does not get to know of this frame.
-"""
-
-
-def _config() -> Config:
-    config = Config()
-    config.errorlog = None  # what hypercorn has to say is about clients, see `server`
-    config.include_server_header = False
-    config.keep_alive_timeout = IDLE
-    config.keep_alive_max_requests = sys.maxsize  # hypercorn loses the one after the last
-    config.h2_max_concurrent_streams = STREAMS
-    config.h2_max_header_list_size = LIST_BYTES
-    return config
+    from livenessprobe.web.responder import Responder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """What the connections of a server share."""
 
+    responder: Responder
     app: ASGIWrapper
     guests: Guests
-    config: Config = field(default_factory=_config)
+    config: Config = field(default_factory=configure)
     turnstile: trio.Lock = field(default_factory=trio.Lock)
     stopping: trio.Event = field(default_factory=trio.Event)
     """Set when no more connections are let in."""
 
 
 class Connection:
-    """One connection, and for hypercorn its stream, in order to see both ends of it."""
+    """The connection of `connected`, which must not block."""
 
-    def __init__(self, stream: trio.SocketStream, house: House, *, has_spoken: bool) -> None:
-        self.socket = stream.socket
-        self._stream = stream
+    def __init__(self, connected: socket.socket, house: House) -> None:
+        self.socket = connected
+        self.tasks = trio.CancelScope()
+        """All that is done for the connection after the first answer."""
         self._house = house
-        self._has_spoken = has_spoken
-        self._tasks = trio.CancelScope()
-        self._has_piece = False
-        self._handled_piece = trio.Event()
+        self._is_plain = True
+        self._is_last = False
+        self._is_waiting = False
+        self._unread = b""
+        self._unsent = memoryview(b"")
+        self._ends_at = math.inf
+
+    def answer_at_once(self, said: bytes) -> bool:
+        """Answer the client's first words; return whether that was all, and it is closed."""
+        self._unread = said
+        over = True
+        try:
+            self._answer()
+            over = self._is_last and not self._unsent
+        except (OSError, MemoryError):
+            pass  # the client is gone, or there is no room for what it wants
+        finally:
+            if over:
+                self.socket.close()
+        return over
 
     async def serve(self) -> None:
         """Answer the client until one side has closed the connection or its time is over."""
         try:
-            with self._tasks:
-                if self._has_spoken or await self._hear():
-                    await self._converse()
+            with self.tasks:
+                await self._serve(lifetime_ends=trio.current_time() + patience.LIFETIME)
         finally:
             self.close()
             self._house.guests.forget(self)
 
-    async def receive_some(self, max_bytes: int) -> bytes:  # noqa: ARG002 - hypercorn's 64 KiB
-        """Return the next piece from the client, and see whether its last word was received."""
-        if self._has_piece:
-            self._handled_piece.set()
-        if self._pieces:
-            async with self._house.turnstile:
-                pass
-        while not (piece := self._take()):
-            data: bytes | bytearray = b""
-            try:
-                data = await self._stream.receive_some(READ_BYTES)
-            finally:
-                if not data:
-                    self._handled_piece.set()  # there is none
-                    await self._finish()
-            if not data:
-                break
-            self._house.guests.heard(self)
-            self._pieces.feed(data)
-        self._has_piece = True
-        return piece
-
-    async def send_all(self, data: bytes) -> None:
-        """Send to the client."""
-        self._pieces.sent(len(data))
-        await self._stream.send_all(data)
-
-    async def aclose(self) -> None:
-        """Close the connection; hypercorn's name for it."""
-        self.close()
+    def finish(self) -> None:
+        """Take no more requests, as the server stops. A `Conversation` sees to that by itself."""
+        if self._is_waiting:
+            self.close()
+        elif self._is_plain:
+            self._ends_at = trio.current_time() + patience.DRAIN
+            self._allow(self._ends_at)
 
     def close(self) -> None:
         """Close the connection, and end the tasks that could only wait for it."""
-        self._tasks.cancel()
+        self.tasks.cancel()
+        trio.lowlevel.notify_closing(self.socket)
         self.socket.close()
 
-    async def _hear(self) -> bool:
-        """Return whether the client says anything."""
-        with trio.move_on_after(IDLE):
-            return await self.socket.recv(1, socket.MSG_PEEK) != b""
-        return False
+    async def _serve(self, *, lifetime_ends: float) -> None:
+        while self._is_plain:
+            await self._send_rest(lifetime_ends + patience.DRAIN)
+            if self._is_last or not await self._has_words(lifetime_ends):
+                return
+            self._answer()
+        self.tasks.deadline = math.inf
+        await Conversation(self, self._house, self._unread, lifetime_ends).run()
 
-    async def _converse(self) -> None:
-        """Have hypercorn answer, from the first byte on."""
-        self._context = WorkerContext(None)
-        self._hypercorn = TCPServer(
-            self._house.app,
-            self._house.config,
-            self._context,
-            ConnectionState({}),
-            cast("Any", self),
-        )
-        self._pieces = Pieces()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._limit)
-            await self._hypercorn
+    def _answer(self) -> None:
+        """Answer the next request, if it is plain."""
+        started_at = trio.current_time()
+        answered = plain.answer(self._unread, self._house.responder.respond)
+        if answered is None:
+            self._is_plain = False
+            return
+        self._unread, self._is_last = answered.unread, answered.is_last
+        self._unsent = memoryview(answered.data)
+        self._send()
+        self._house.responder.sent(answered.path, answered.status, started_at=started_at)
 
-    def _take(self) -> bytes:
-        protocol = self._hypercorn.protocol.protocol
-        if http2 := isinstance(protocol, H2Protocol):
-            # hypercorn announces this limit, but h2 keeps to its own, eight times as much.
-            protocol.connection.decoder.max_header_list_size = LIST_BYTES
-        try:
-            return self._pieces.take(http2=http2)
-        except FloodError:
-            self.close()
-            raise
+    def _send(self) -> None:
+        """Send as much as the kernel takes."""
+        with suppress(BlockingIOError):
+            self._unsent = self._unsent[self.socket.send(self._unsent) :]
 
-    async def _limit(self) -> None:
-        try:
-            with trio.move_on_after(LIFETIME) as lifetime:
-                await self._house.stopping.wait()
-            if lifetime.cancelled_caught:
-                await self._say_goodbye()
-            await self._finish()
-            await trio.sleep_forever()
-        finally:
-            self.close()
+    async def _send_rest(self, until: float) -> None:
+        while self._unsent:
+            self._allow(until)
+            await trio.lowlevel.wait_writable(self.socket)
+            self._send()
 
-    async def _say_goodbye(self) -> None:
-        """Let an idle HTTP/2 client know that there is to be no request more.
+    async def _has_words(self, until: float) -> bool:
+        """Return whether the client says any more."""
+        if self._house.stopping.is_set():
+            return False
+        if self._unread:
+            self._allow(until)
+            async with self._house.turnstile:
+                return True
+        self._allow(min(until, trio.current_time() + patience.IDLE))
+        self._is_waiting = True
+        await trio.lowlevel.wait_readable(self.socket)
+        self._is_waiting = False
+        self._unread = self.socket.recv(READ_BYTES)
+        self._house.guests.heard(self)
+        return bool(self._unread)
 
-        hypercorn closes the connection without a word, and a request on its way is lost. It does
-        say goodbye after an answer.
-        """
-        protocol = self._hypercorn.protocol.protocol
-        if isinstance(protocol, H2Protocol) and protocol.idle:
-            with trio.move_on_after(DRAIN):
-                async with self._hypercorn.send_lock:
-                    await self._stream.send_all(GOAWAY)
-                await self._house.stopping.wait()
-
-    async def _finish(self) -> None:
-        """Take no more requests, and give the answers in flight `DRAIN` seconds from now.
-
-        What a client had said before it was let in is a request in flight, too.
-        """
-        self._tasks.deadline = min(self._tasks.deadline, trio.current_time() + DRAIN)
-        await self._handled_piece.wait()
-        await self._context.terminated.set()
+    def _allow(self, until: float) -> None:
+        self.tasks.deadline = min(until, self._ends_at)

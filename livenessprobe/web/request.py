@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _REFUSED = re.compile(rb"q=0(\.0*)?")
+_AUTHORITY = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +45,9 @@ class Request:
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header field of this name, or nothing."""
         return next((value for key, value in self.headers if key == name), b"")
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target, of one in the absolute form too (RFC 9112, 3.2.2)."""
+    authority = _AUTHORITY.match(target)
+    return target[authority.end() :] if authority else target

@@ -1,7 +1,7 @@
-"""hypercorn's HTTP on our listeners: every connection on its own, and a tidy end.
+"""HTTP on our listeners: every connection on its own, and a tidy end.
 
-`hypercorn.trio.serve` is not used, only what it does for one connection, see `connection`. It runs
-all of them in one nursery, where one that breaks hypercorn takes the process with it; a
+`hypercorn.trio.serve` is not used, only what it does for one connection, see `conversation`. It
+runs all of them in one nursery, where one that breaks hypercorn takes the process with it; a
 websocket upgrade and one byte more is enough for that in 0.18. So here
 
 - sockets come ready-made, since hypercorn binds ":9808" to IPv4 only;
@@ -10,8 +10,6 @@ websocket upgrade and one byte more is enough for that in 0.18. So here
 - our own bugs do not get lost that way: an endpoint that fails ends the program, and so does
   whatever else fails here for no reason that a client or the system has given;
 - once the server is cancelled, accepting ends, and every connection comes to its own end.
-
-Once hypercorn does all that, this module can shrink to a call of its `serve`.
 """
 
 from __future__ import annotations
@@ -27,14 +25,15 @@ from livenessprobe.web import accept
 from livenessprobe.web.asgi import Application
 from livenessprobe.web.connection import Connection, House
 from livenessprobe.web.pieces import FloodError
+from livenessprobe.web.responder import Responder
 
 if TYPE_CHECKING:
     import socket
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-    from livenessprobe.web.asgi import Observe
     from livenessprobe.web.endpoints import Routes
+    from livenessprobe.web.responder import Observe
 
 NO_BUGS = (
     FloodError,
@@ -64,7 +63,8 @@ async def serve(
         def end_with(bug: Exception) -> None:
             nursery.start_soon(_raise, bug)  # hypercorn would log it and go on
 
-        application = Application(routes, observe, end_with)
+        responder = Responder(routes, observe, end_with)
+        application = Application(responder)
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             try:
@@ -74,7 +74,8 @@ async def serve(
                     end_with(error)
                 raise
 
-        house = House(app=ASGIWrapper(app), guests=accept.Guests(accept.limit()))
+        guests = accept.Guests(accept.limit())
+        house = House(responder=responder, app=ASGIWrapper(app), guests=guests)
         with trio.CancelScope(shield=True):  # what is open comes to its own end
             async with trio.open_nursery() as connections:
                 nursery.start_soon(_accept, listeners, house, connections, task_status)
@@ -89,9 +90,10 @@ async def _accept(
 ) -> None:
     """Let connections in until cancelled."""
 
-    def welcome(connected: socket.socket, has_spoken: bool) -> Connection:  # noqa: FBT001 - a `Welcome`
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
-        connection = Connection(stream, house, has_spoken=has_spoken)
+    def welcome(connected: socket.socket, said: bytes) -> Connection | None:
+        connection = Connection(connected, house)
+        if said and connection.answer_at_once(said):
+            return None
         connections.start_soon(_handle, connection)
         return connection
 
@@ -101,8 +103,8 @@ async def _accept(
                 doors.start_soon(accept.accept, listener, house.guests, welcome)
             task_status.started()
     finally:
-        house.guests.close_silent()
         house.stopping.set()
+        house.guests.finish()
 
 
 async def _handle(connection: Connection) -> None:

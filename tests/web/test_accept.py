@@ -17,13 +17,17 @@ from livenessprobe.web.accept import Guests
 
 
 class Visitor:
-    """A guest that knows whether it was closed."""
+    """A guest that knows what was done to it."""
 
     def __init__(self) -> None:
         self.closed = False
+        self.finished = False
 
     def close(self) -> None:
         self.closed = True
+
+    def finish(self) -> None:
+        self.finished = True
 
 
 def remaining(visitors: list[Visitor]) -> list[int]:
@@ -64,13 +68,14 @@ def test_who_is_gone_makes_room() -> None:
     assert remaining(visitors) == [0, 1, 2, 3]
 
 
-def test_the_silent_ones_can_be_closed_all_at_once() -> None:
+def test_in_the_end_the_silent_ones_are_closed_and_the_others_finish() -> None:
     guests, visitors = Guests(9), [Visitor() for _ in range(4)]
     for visitor in visitors:
         guests.admit(visitor)
     guests.heard(visitors[1])
-    guests.close_silent()
+    guests.finish()
     assert remaining(visitors) == [1]
+    assert [visitor.finished for visitor in visitors] == [False, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +161,17 @@ def test_those_that_have_said_something_are_not_the_idlest(
     guests, visitors = Guests(99), [Visitor(), Visitor()]
     to_come = iter(visitors)
     accept.accept_burst(Door(knock(b"x"), knock(b"")), guests, lambda *_: next(to_come))
-    guests.close_silent()
+    guests.finish()
     assert remaining(visitors) == [0]
+
+
+def test_those_that_have_their_answer_are_no_guests(
+    knock: Callable[[bytes], socket.socket],
+) -> None:
+    guests, idlest = Guests(1), Visitor()
+    guests.admit(idlest)
+    accept.accept_burst(Door(*map(knock, [b"x", b"y", b"z"])), guests, lambda *_: None)
+    assert not idlest.closed
 
 
 @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
@@ -166,7 +180,7 @@ def test_what_befell_one_connection_is_not_the_next_ones_matter(
 ) -> None:
     welcomed: list[socket.socket] = []
 
-    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+    def welcome(connection: socket.socket, _: bytes) -> Visitor:
         welcomed.append(connection)
         return Visitor()
 
@@ -202,7 +216,7 @@ def test_who_has_hung_up_is_not_let_in(linger: bytes, said: bytes) -> None:
         select.select([connection], [], [])
     welcomed: list[socket.socket] = []
 
-    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+    def welcome(connection: socket.socket, _: bytes) -> Visitor:
         welcomed.append(connection)
         return Visitor()
 
@@ -224,7 +238,7 @@ async def test_whatever_the_system_lacks_the_idlest_has_to_go_and_the_next_is_le
         monkeypatch.setattr(accept, "accept_burst", burst)
         raise OSError(number, os.strerror(number))
 
-    def welcome(connection: socket.socket, _: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+    def welcome(connection: socket.socket, _: bytes) -> Visitor:
         connection.close()
         welcomed.set()
         return newest
@@ -246,10 +260,10 @@ def test_the_next_attempt_comes_before_a_kubelet_has_given_up() -> None:
 
 
 async def test_who_connects_and_resets_is_never_heard_of() -> None:
-    welcomed: list[bool] = []
+    welcomed: list[bytes] = []
     speaker_is_in = trio.Event()
 
-    def welcome(connection: socket.socket, said: bool) -> Visitor:  # noqa: FBT001 - a `Welcome`
+    def welcome(connection: socket.socket, said: bytes) -> Visitor:
         connection.close()
         welcomed.append(said)
         speaker_is_in.set()
@@ -273,7 +287,7 @@ async def test_who_connects_and_resets_is_never_heard_of() -> None:
             connect().send(b"x")
             await speaker_is_in.wait()
             nursery.cancel_scope.cancel()
-    assert welcomed == [True]
+    assert welcomed == [b"x"]
 
 
 async def test_few_wait_in_the_kernel_s_queue() -> None:

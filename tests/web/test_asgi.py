@@ -8,6 +8,7 @@ import trio.testing
 from livenessprobe.web import grpc, response
 from livenessprobe.web.asgi import Application
 from livenessprobe.web.request import Request
+from livenessprobe.web.responder import Responder
 from livenessprobe.web.response import Response
 from tests.web.call import HEADERS
 
@@ -53,7 +54,8 @@ class Exchange:
                 raise answer
             return answer
 
-        application: Any = Application({"/x": endpoint}, self._observe, self.bugs.append)
+        responder = Responder({"/x": endpoint}, self._observe, self.bugs.append)
+        application: Any = Application(responder)
         with trio.fail_after(1):
             await application(self._scope, self._receive, self._send)
         return self
@@ -177,8 +179,8 @@ async def test_a_websocket_is_no_call_whatever_its_headers_say() -> None:
     assert exchange.sent[0]["status"] == 404
 
 
-async def test_a_bug_is_reported_and_not_answered() -> None:
+async def test_a_bug_is_reported_and_nobody_is_healthy_by_it() -> None:
     bug = KeyError("bug")
     exchange = await Exchange(END).run(bug)
     assert exchange.bugs == [bug]
-    assert exchange.sent == []
+    assert exchange.sent[0]["status"] == 500

@@ -21,7 +21,7 @@ from hyperframe.frame import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.web import connection
+from livenessprobe.web import patience
 from tests.web.harness import (
     GET,
     GET_HUGE,
@@ -96,7 +96,7 @@ CLIENTS = st.tuples(SENT, EDITS, CUTS, ENDS)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no connection last: some of these would, for as long as they may."""
-    monkeypatch.setattr(connection, "DRAIN", 0.1)
+    monkeypatch.setattr(patience, "DRAIN", 0.1)
 
 
 async def play(web: Server, script: tuple) -> None:  # type: ignore[type-arg]

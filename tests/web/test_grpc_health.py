@@ -9,7 +9,7 @@ from h2.settings import SettingCodes
 
 from livenessprobe.health import NOTHING_KNOWN, Question, Verdict
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.web import connection, endpoints, grpc_health
+from livenessprobe.web import endpoints, grpc_health, patience
 from tests.web.call import CHECK, HEADERS, LIST, Answered, Caller, framed, request_for
 from tests.web.harness import PATIENCE, POST, H2Client, Server, leaving_nothing
 
@@ -206,8 +206,8 @@ async def test_a_call_that_is_given_up_costs_the_next_nothing() -> None:
 async def test_a_call_that_does_not_end_is_held_for_the_connections_lifetime_at_most(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(connection, "LIFETIME", 0.1)
-    monkeypatch.setattr(connection, "DRAIN", 0.05)
+    monkeypatch.setattr(patience, "LIFETIME", 0.1)
+    monkeypatch.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, connected(web) as client:
         async with leaving_nothing():
             stream_id = await client.begin()

@@ -12,7 +12,7 @@ from h2.events import ConnectionTerminated
 from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
 
 from livenessprobe.health import NOTHING_KNOWN, Verdict
-from livenessprobe.web import connection, server
+from livenessprobe.web import conversation, patience, server
 from tests.web.harness import (
     GET,
     GET_HUGE,
@@ -241,7 +241,7 @@ STUCK_CLIENTS = {
 def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let the server wait for ever, for all but what the test sets."""
     for constant in ("IDLE", "LIFETIME", "DRAIN"):
-        monkeypatch.setattr(connection, constant, math.inf)
+        monkeypatch.setattr(patience, constant, math.inf)
     return monkeypatch
 
 
@@ -250,21 +250,22 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 async def test_a_connection_is_gone_as_soon_as_its_client(client: str) -> None:
     async with serving() as web, web.client(IDLE_CLIENTS[client]):
         await web.assert_unharmed()
+        await trio.testing.wait_all_tasks_blocked(0.01)  # it is idle by now
 
 
 @pytest.mark.parametrize("client", IDLE_CLIENTS)
 async def test_a_client_that_asks_nothing_is_hung_up_on(
     patient: pytest.MonkeyPatch, client: str
 ) -> None:
-    patient.setattr(connection, "IDLE", 0.05)
+    patient.setattr(patience, "IDLE", 0.05)
     async with serving() as web, web.client(IDLE_CLIENTS[client]) as idle:
         await idle.rest()
 
 
 @pytest.mark.parametrize("client", STUCK_CLIENTS)
 async def test_a_connection_has_a_lifetime(patient: pytest.MonkeyPatch, client: str) -> None:
-    patient.setattr(connection, "LIFETIME", 0.1)
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "LIFETIME", 0.1)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, web.client() as stuck:
         async with leaving_nothing():
             await stuck.send(STUCK_CLIENTS[client])
@@ -276,7 +277,7 @@ async def test_a_connection_has_a_lifetime(patient: pytest.MonkeyPatch, client: 
 async def test_a_connection_is_gone_soon_after_its_client(
     patient: pytest.MonkeyPatch, client: str
 ) -> None:
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, web.client(STUCK_CLIENTS[client]) as stuck:
         await stuck.stream.receive_some(1)
 
@@ -284,8 +285,8 @@ async def test_a_connection_is_gone_soon_after_its_client(
 async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed(
     patient: pytest.MonkeyPatch,
 ) -> None:
-    patient.setattr(connection, "LIFETIME", 1.0)
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "LIFETIME", 1.0)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, web.client() as client:
         h2 = H2Client(client.stream)
         await h2.start()
@@ -296,10 +297,10 @@ async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed(
 
 
 async def test_a_request_that_crosses_the_goodbye_is_answered(patient: pytest.MonkeyPatch) -> None:
-    patient.setattr(connection, "LIFETIME", 1.0)
+    patient.setattr(patience, "LIFETIME", 1.0)
     async with serving() as web, web.client(H2_HELLO + h2_request()) as client:
         received = b""
-        while connection.GOAWAY not in received:
+        while conversation.GOAWAY not in received:
             received += await client.stream.receive_some()
         await client.send(h2_request(stream_id=3))
         while not received.endswith(DataFrame(3, flags=["END_STREAM"]).serialize()):
@@ -308,7 +309,7 @@ async def test_a_request_that_crosses_the_goodbye_is_answered(patient: pytest.Mo
 
 
 async def test_a_connection_in_use_has_a_lifetime_too(patient: pytest.MonkeyPatch) -> None:
-    patient.setattr(connection, "LIFETIME", 0.05)
+    patient.setattr(patience, "LIFETIME", 0.05)
     async with serving() as web, web.client() as client:
         with suppress(h11.RemoteProtocolError, trio.BrokenResourceError):  # for it is closed
             while True:
@@ -320,7 +321,7 @@ async def test_a_connection_in_use_has_a_lifetime_too(patient: pytest.MonkeyPatc
 
 
 def test_the_program_ends_within_a_second() -> None:
-    assert connection.DRAIN < 1
+    assert patience.DRAIN < 1
 
 
 @pytest.mark.usefixtures("patient")
@@ -328,6 +329,7 @@ def test_the_program_ends_within_a_second() -> None:
 async def test_idle_connections_are_closed_at_once(client: str) -> None:
     async with serving() as web, web.client(IDLE_CLIENTS[client]) as idle:
         await web.assert_unharmed()
+        await trio.testing.wait_all_tasks_blocked(0.01)  # it is idle by now
         web.stop()
         await web.stopped.wait()
         await idle.send(b"x")  # the kernel tells a client that has said nothing only then
@@ -353,7 +355,7 @@ async def test_an_answer_in_flight_is_finished_and_nobody_else_is_let_in() -> No
 
 @pytest.mark.parametrize("client", STUCK_CLIENTS)
 async def test_an_answer_that_is_not_taken_is_cut(patient: pytest.MonkeyPatch, client: str) -> None:
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, web.client(STUCK_CLIENTS[client]) as stuck:
         await stuck.stream.receive_some(1)
         web.stop()
@@ -361,12 +363,12 @@ async def test_an_answer_that_is_not_taken_is_cut(patient: pytest.MonkeyPatch, c
 
 
 async def test_a_client_cannot_put_off_the_end(patient: pytest.MonkeyPatch) -> None:
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with serving() as web, web.client(GET_HUGE) as stuck:
         await stuck.stream.receive_some(1)
         web.stop()
         await trio.testing.wait_all_tasks_blocked()
-        patient.setattr(connection, "DRAIN", math.inf)
+        patient.setattr(patience, "DRAIN", math.inf)
         await stuck.stream.send_eof()
         await web.stopped.wait()
 
@@ -406,7 +408,7 @@ async def test_a_bug_is_raised_and_leaves_nothing(request_bytes: bytes) -> None:
 async def test_a_bug_is_raised_though_a_client_does_not_read(
     patient: pytest.MonkeyPatch, error: BaseException, *, stopped: bool
 ) -> None:
-    patient.setattr(connection, "DRAIN", 0.05)
+    patient.setattr(patience, "DRAIN", 0.05)
     async with leaving_nothing():
         with pytest.RaisesGroup(type(error), flatten_subgroups=True):
             async with serving(fail(error)) as web, web.client(GET_HUGE) as stuck:
@@ -421,5 +423,5 @@ async def test_a_bug_is_raised_though_a_client_does_not_read(
 async def test_who_asks_for_a_bug_hears_of_it() -> None:
     with pytest.RaisesGroup(KeyError, flatten_subgroups=True):
         async with serving(fail(KeyError("bug"))) as web:
-            assert in_short(await web.ask()) == (500, b"")
+            assert in_short(await web.ask()) == (500, b"livenessprobe has a bug, see its log\n")
             await trio.sleep_forever()

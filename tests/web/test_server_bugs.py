@@ -13,32 +13,59 @@ from typing import NoReturn
 import pytest
 import trio
 
-from livenessprobe.web import accept, asgi, connection, server
+from livenessprobe.web import accept, asgi, patience, plain, server
+from livenessprobe.web.connection import Connection
+from livenessprobe.web.conversation import Conversation
 from livenessprobe.web.pieces import Pieces
-from tests.web.harness import GET, H2_HELLO, Server, census, h2_request, leaving_nothing, serving
+from tests.web.harness import (
+    GET,
+    H2_HELLO,
+    POST,
+    Server,
+    census,
+    h2_request,
+    leaving_nothing,
+    serving,
+)
+
+NOT_PLAIN = POST + b"Content-Length: 1\r\n\r\nx"
 
 BUGS = {
+    "guests": (accept.Guests, "heard"),
+    "plain": (plain, "answer"),
+    "connection": (Connection, "_send"),
+    "connection, its next request": (Connection, "_has_words"),
+    "responder": (Server, "_observe"),
+}
+BUGS_OF_CONVERSATIONS = {
+    "guests": (accept.Guests, "heard"),
     "pieces": (Pieces, "feed"),
     "pieces, taken": (Pieces, "take"),
     "pieces, answered": (Pieces, "sent"),
-    "connection": (connection.Connection, "_converse"),
-    "connection, its time": (connection.Connection, "_limit"),
-    "connection, its end": (connection.Connection, "_finish"),
-    "guests": (accept.Guests, "heard"),
+    "conversation": (Conversation, "run"),
+    "conversation, its time": (Conversation, "_limit"),
+    "conversation, its end": (Conversation, "_finish"),
     "application": (asgi, "_request"),
-    "application, observed": (Server, "_observe"),
+    "responder": (Server, "_observe"),
 }
 
 
-@pytest.mark.parametrize("place", BUGS)
-@pytest.mark.parametrize("sent", [GET, H2_HELLO + h2_request()])
+@pytest.mark.parametrize(
+    ("place", "sent"),
+    [(place, GET) for place in BUGS.values()]
+    + [
+        (place, sent)
+        for place in BUGS_OF_CONVERSATIONS.values()
+        for sent in (NOT_PLAIN, H2_HELLO + h2_request())
+    ],
+)
 async def test_a_bug_is_not_taken_for_a_client_s_fault(
-    monkeypatch: pytest.MonkeyPatch, place: str, sent: bytes
+    monkeypatch: pytest.MonkeyPatch, place: tuple[object, str], sent: bytes
 ) -> None:
     def bug(*_: object, **__: object) -> NoReturn:
         raise LookupError("injected here")
 
-    monkeypatch.setattr(*BUGS[place], bug)
+    monkeypatch.setattr(*place, bug)
     async with leaving_nothing():
         with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
             async with serving() as web, web.client(sent) as client:
@@ -57,7 +84,24 @@ async def test_what_befalls_a_connection_is_no_bug(
         raise error
 
     monkeypatch.setattr(Pieces, "take", befall)
-    async with serving() as web, web.client(GET) as client:
+    async with serving() as web, web.client(NOT_PLAIN) as client:
+        assert await client.rest() == b""
+        await web.assert_unharmed()
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+@pytest.mark.parametrize("sent", [GET, NOT_PLAIN])
+async def test_what_befalls_an_answer_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], sent: bytes
+) -> None:
+    answer = plain.answer
+
+    def befall(*_: object) -> NoReturn:
+        monkeypatch.setattr(plain, "answer", answer)
+        raise error
+
+    monkeypatch.setattr(plain, "answer", befall)
+    async with serving() as web, web.client(sent) as client:
         assert await client.rest() == b""
         await web.assert_unharmed()
 
@@ -74,7 +118,7 @@ async def test_a_reset_before_the_first_byte_is_no_bug() -> None:
 
 async def test_a_reset_that_crosses_the_goodbye_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one turn trio runs tasks in any order: of so many, some say goodbye to nobody."""
-    monkeypatch.setattr(connection, "LIFETIME", 0.5)
+    monkeypatch.setattr(patience, "LIFETIME", 0.5)
     async with serving() as web, AsyncExitStack() as clients:
         all_of_them = [await clients.enter_async_context(web.client(H2_HELLO)) for _ in range(20)]
         for client in all_of_them:

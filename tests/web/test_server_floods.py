@@ -23,7 +23,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from livenessprobe.web import accept, connection
+from livenessprobe.web import accept, conversation, patience
 from livenessprobe.web.pieces import LIST_BYTES, Pieces
 from tests.web import harness
 from tests.web.harness import (
@@ -65,7 +65,7 @@ FLOODS = {
 @pytest.mark.parametrize("begin", [H2_HELLO, H2C + H2_HELLO, GET + H2_HELLO])
 async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes) -> None:
     for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(connection, constant, math.inf)
+        monkeypatch.setattr(patience, constant, math.inf)
     async with serving() as web, web.client(begin) as hostile, trio.open_nursery() as nursery:
         nursery.start_soon(hostile.rest)  # which ends only if the server closes the connection
         await hostile.send(FLOODS[name])
@@ -77,7 +77,7 @@ async def test_a_flood_by_a_client_that_does_not_read_is_cut_off(
 ) -> None:
     """Nothing else ends the connection: hypercorn shields what it sends."""
     for constant in ("IDLE", "LIFETIME", "DRAIN"):
-        monkeypatch.setattr(connection, constant, math.inf)
+        monkeypatch.setattr(patience, constant, math.inf)
     windows = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}
     begin = H2_PREFACE + SettingsFrame(0, settings=windows).serialize()
     begin += WindowUpdateFrame(0, 2**30).serialize() + H2_GET_HUGE
@@ -118,8 +118,8 @@ async def test_others_run_between_two_pieces_whatever_floods_there_are(
             self.is_first = False
             return piece
 
-    monkeypatch.setattr(connection, "Pieces", Watched)
-    monkeypatch.setattr(connection, "LIFETIME", math.inf)
+    monkeypatch.setattr(conversation, "Pieces", Watched)
+    monkeypatch.setattr(patience, "LIFETIME", math.inf)
     async with serving() as web, AsyncExitStack() as clients:
         trio.lowlevel.add_instrument(turns)
         clients.callback(trio.lowlevel.remove_instrument, turns)
@@ -151,19 +151,19 @@ async def test_a_header_block_that_unpacks_to_a_large_list_is_refused() -> None:
 async def test_an_http_2_client_has_few_requests_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "LIFETIME", math.inf)
+    monkeypatch.setattr(patience, "LIFETIME", math.inf)
     no_window = H2_PREFACE + SettingsFrame(0, settings={4: 0}).serialize()
-    numbers = range(1, 2 * connection.STREAMS, 2)
+    numbers = range(1, 2 * conversation.STREAMS, 2)
     requests = b"".join(h2_request(stream_id=number) for number in numbers)
     async with serving() as web, web.client(no_window + requests) as hostile:
         received = b""
         await hostile.send(PING)
         while PING_ACK not in received:
             received += await hostile.stream.receive_some()
-        assert len(web.observed) == connection.STREAMS
+        assert len(web.observed) == conversation.STREAMS
         await hostile.send(h2_request(stream_id=numbers[-1] + 2))
         await hostile.rest()
-        assert len(web.observed) == connection.STREAMS
+        assert len(web.observed) == conversation.STREAMS
 
 
 async def test_a_connection_in_use_is_not_closed_after_a_thousand_requests() -> None:
@@ -176,13 +176,13 @@ async def test_a_connection_in_use_is_not_closed_after_a_thousand_requests() -> 
 
 
 def test_a_connection_that_asks_nothing_does_not_last() -> None:
-    assert 0 < connection.DRAIN < connection.IDLE < connection.LIFETIME <= 60
+    assert 0 < patience.DRAIN < patience.IDLE < patience.LIFETIME <= 60
 
 
 async def test_a_silent_connection_costs_a_descriptor_and_a_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "IDLE", math.inf)
+    monkeypatch.setattr(patience, "IDLE", math.inf)
     async with serving() as web:
         files, tasks = census()
         async with web.client():
@@ -195,7 +195,7 @@ async def test_a_silent_connection_costs_a_descriptor_and_a_task(
 
 async def test_the_idlest_is_who_has_been_silent_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "CONNECTIONS", 2)
-    monkeypatch.setattr(connection, "LIFETIME", math.inf)
+    monkeypatch.setattr(patience, "LIFETIME", math.inf)
     async with serving() as web, web.client() as first, web.client() as second:
         for client in first, second, first:
             await client.send(GET)
@@ -222,7 +222,7 @@ async def test_at_the_limit_a_new_connection_comes_in(
     monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     for constant in ("IDLE", "LIFETIME"):
-        monkeypatch.setattr(connection, constant, math.inf)
+        monkeypatch.setattr(patience, constant, math.inf)
     monkeypatch.setattr(accept, "CONNECTIONS", 3)
     sent, closed = trio.open_memory_channel[None](20)
 
@@ -271,18 +271,18 @@ async def test_a_busy_client_and_one_of_http_1_are_not_told_goodbye(
     monkeypatch: pytest.MonkeyPatch, busy: bytes
 ) -> None:
     for constant in ("LIFETIME", "DRAIN"):
-        monkeypatch.setattr(connection, constant, 0.1)
+        monkeypatch.setattr(patience, constant, 0.1)
     async with serving() as web, web.client(busy) as client:
         received = await client.rest()
         assert received
-        assert connection.GOAWAY not in received
+        assert conversation.GOAWAY not in received
 
 
 async def test_the_goodbye_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """To hypercorn a stream has ended while the last of it is still being sent."""
     monkeypatch.setattr(harness, "HUGE", 32_000)
-    monkeypatch.setattr(connection, "LIFETIME", 0.3)
-    monkeypatch.setattr(connection, "DRAIN", 0.1)
+    monkeypatch.setattr(patience, "LIFETIME", 0.3)
+    monkeypatch.setattr(patience, "DRAIN", 0.1)
     async with serving() as web:
         web.listener.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, 1

@@ -23,7 +23,7 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.web import connection
+from livenessprobe.web import patience
 from tests.web.harness import (
     GET,
     GET_HUGE,
@@ -206,9 +206,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The harmless ones have as long to be answered, behind 2,000 requests on a busy machine.
     """
-    monkeypatch.setattr(connection, "IDLE", 1.0)
-    monkeypatch.setattr(connection, "LIFETIME", 1.0)
-    monkeypatch.setattr(connection, "DRAIN", 0.1)
+    monkeypatch.setattr(patience, "IDLE", 1.0)
+    monkeypatch.setattr(patience, "LIFETIME", 1.0)
+    monkeypatch.setattr(patience, "DRAIN", 0.1)
 
 
 async def attack(web: Server, sent: bytes, end: Callable[[Client], Awaitable[object]]) -> None:
