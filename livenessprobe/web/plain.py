@@ -10,6 +10,7 @@ takes longer than all the rest.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -85,8 +86,9 @@ def _request(head: h11.Request) -> Request:
 def _written(response: Response, *, without_body: bool, is_last: bool) -> bytes:
     date = format_date_time(time()).encode("ascii")
     fields = [*response.headers, (b"date", date), *(_CLOSE if is_last else ())]
-    return b"HTTP/1.1 %d \r\n%s\r\n%s" % (
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (
         response.status,
+        HTTPStatus(response.status).phrase.encode("ascii"),
         b"".join(b"%s: %s\r\n" % field for field in fields),
         b"" if without_body else response.body,
     )

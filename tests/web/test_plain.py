@@ -73,7 +73,7 @@ def test_the_kubelet_s_request() -> None:
     fields = dict(head.headers)
     assert parsedate_to_datetime(fields.pop(b"date").decode()).year >= 2025
     assert tuple(fields.items()) == (*OK.headers, (b"connection", b"close"))
-    assert (head.status_code, body) == (200, b"ok")
+    assert (head.status_code, head.reason, body) == (200, b"OK", b"ok")
 
 
 @pytest.mark.parametrize(
