@@ -81,6 +81,7 @@ class Connection:
         """Answer the client until one side has closed the connection or its time is over."""
         try:
             with self.tasks:
+                await trio.lowlevel.checkpoint_if_cancelled()  # closed before its turn has come
                 await self._serve(lifetime_ends=trio.current_time() + patience.LIFETIME)
         finally:
             self.close()
@@ -97,8 +98,9 @@ class Connection:
     def close(self) -> None:
         """Close the connection, and end the tasks that could only wait for it."""
         self.tasks.cancel()
-        trio.lowlevel.notify_closing(self.socket)
-        self.socket.close()
+        if self.socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
 
     async def _serve(self, *, lifetime_ends: float) -> None:
         while self._is_plain:

@@ -7,7 +7,7 @@ there is nothing else in `test_server_hostile`.
 import socket
 import struct
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import NoReturn
 
 import pytest
@@ -104,6 +104,19 @@ async def test_what_befalls_an_answer_is_no_bug(
     async with serving() as web, web.client(sent) as client:
         assert await client.rest() == b""
         await web.assert_unharmed()
+
+
+async def test_to_be_closed_before_the_first_turn_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A burst lets in more than there is room for."""
+    monkeypatch.setattr(accept, "limit", lambda: 1)
+    monkeypatch.setattr(accept, "DEFER", 0)
+    async with serving() as web:
+        with ExitStack() as clients:
+            for _ in range(accept.BURST):  # without a turn of the server's in between
+                clients.enter_context(socket.create_connection(web.address))
+            await web.assert_unharmed()
 
 
 async def test_a_reset_before_the_first_byte_is_no_bug() -> None:
