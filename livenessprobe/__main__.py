@@ -16,10 +16,14 @@ import signal
 import sys
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from livenessprobe import deferred, flags, klog
+from livenessprobe import deferred
+
+with deferred.imports():
+    from pathlib import Path
+
+    from livenessprobe import flags, klog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,13 +137,15 @@ def _serve(config: flags.Config) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
-    # What is imported stays, and hardly any of it is garbage. To look through all of it, again and
-    # again, would take a sixth of the start, and later hold up an answer by some 14 ms each time.
+    # What is imported stays. To look through all of it for garbage, again and again, would take a
+    # sixth of the start, and later hold up an answer by some 14 ms each time. To look once pays:
+    # attrs makes each of trio's classes twice, and what comes next takes the place of the first.
     gc.disable()
 
     with deferred.imports():
         import trio  # noqa: PLC0415 - see above
 
+        gc.collect()
         from livenessprobe.listen import ListenError  # noqa: PLC0415 - see above
         from livenessprobe.serve import serve  # noqa: PLC0415 - see above
 

@@ -1,7 +1,7 @@
 """What hardly any process uses is imported once it is used: TLS, websockets, web servers...
 
 Our dependencies import whatever any of their users may need. That costs a third of the CPU time
-until the first answer, which a container held to 20m feels, and a quarter of the memory.
+until the first answer, which a container held to 20m feels, and more than a third of the memory.
 
     with imports():
         import trio          its `import ssl` gets a stand-in, `from ssl import ...` an alias
@@ -18,10 +18,11 @@ Once every supported Python has lazy imports (PEP 810, in 3.15), this module can
 from __future__ import annotations
 
 import sys
+import typing
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,13 +32,22 @@ DEFERRED = {
     "betterproto._version": "betterproto.__version__, from the metadata of packages",
     "dateutil.parser": "timestamps in protobuf's JSON",
     "hypercorn.protocol.ws_stream": "websockets",
+    "hypercorn.trio.run": "hypercorn's own servers",
     "idna": "listening on a host's name",
     "logging.config": "hypercorn's own log",
     "multiprocessing.synchronize": "hypercorn's worker processes",
+    "prometheus_client.context_managers": "metrics around a block of code",
     "prometheus_client.exposition": "servers, clients, and a text format that `exposition` writes",
+    "prometheus_client.mmap_dict": "metrics of several processes",
     "ssl": "TLS",
+    "tokenize": "the sources that a traceback quotes",
     "tomllib": "hypercorn's configuration files",
     "trio._dtls": "TLS over UDP",
+    "trio._file_io": "files",
+    "trio._path": "files",
+    "trio._ssl": "TLS",
+    "trio._subprocess": "child processes",
+    "trio._threads": "listening on a host's name",
 }
 """The modules that wait, and what for.
 
@@ -100,12 +110,39 @@ class _WellKnownTypes(_StandIn):
         return getattr(import_module("generated.well_known_types"), name)
 
 
+class _Ast(_StandIn):
+    """Python's parser, for the classes in a source file, or for the signature of one in C.
+
+    Before 3.13 `inspect` derives a class from its visitor, and only looks for its methods later.
+    """
+
+    class NodeVisitor:
+        """Has the methods that it has."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_Alias("ast", "NodeVisitor"), name).__get__(self)
+
+
+class _Ctypes(_StandIn):
+    """Tells trio, which names threads for debuggers to show, that there is no way to do so."""
+
+    @property
+    def util(self) -> ModuleType:
+        """The module of that name."""
+        return sys.modules["ctypes.util"]
+
+    def CDLL(self, name: str) -> NoReturn:  # noqa: N802 - as it is spelled there
+        """Load no library."""
+        raise OSError(name)
+
+
 class _CtypesUtil(_StandIn):
-    """Tells trio, which names threads, what ctypes would run `ldconfig` to find out."""
+    """Tells trio, which looks for the one of threads, what ctypes would run `ldconfig` to know."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        vars(import_module("ctypes"))["util"] = self  # where who imports it looks for it
+        if "ctypes" in sys.modules:
+            vars(sys.modules["ctypes"])["util"] = self  # where who imports it looks for it
 
     def find_library(self, name: str) -> str | None:
         """Return the file name of a shared library."""
@@ -115,7 +152,25 @@ class _CtypesUtil(_StandIn):
         return found
 
 
+class _Subprocess(_StandIn):
+    """Other programs. asyncio copies these numbers, with which an alias could not be compared."""
+
+    PIPE, STDOUT, DEVNULL = -1, -2, -3
+
+
+class _TypingExtensions(_StandIn):
+    """What `typing` has by now, betterproto has from here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(typing, name, None) or super().__getattr__(name)
+
+
 _REPLACED: dict[str, type[_StandIn]] = {
+    "ast": _Ast,
     "betterproto.lib.google.protobuf": _WellKnownTypes,
+    "ctypes": _Ctypes,
     "ctypes.util": _CtypesUtil,
+    "subprocess": _Subprocess,
+    "typing_extensions": _TypingExtensions,
 }
+"""The modules of which a little is used: that little, or enough to do without."""

@@ -1,5 +1,6 @@
 """What waits, that it does not wait in vain, and that nothing of it stays in the way."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from tests.e2e.harness import free_port
 
 # With what some of these bring along: it is their number that costs.
 NOT_FOR_A_KUBELET = deferred.DEFERRED.keys() | {
-    *("_hashlib", "_ssl", "betterproto.lib.std.google.protobuf", "ctypes.util", "dateutil"),
-    *("importlib.metadata", "multiprocessing", "pickle", "six", "wsproto"),
+    *("_ast", "_ctypes", "_hashlib", "_posixsubprocess", "_ssl", "ast"),
+    *("betterproto.lib.std.google.protobuf", "ctypes", "dateutil", "importlib.metadata", "locale"),
+    *("multiprocessing", "pickle", "queue", "six", "subprocess", "timeit"),
+    *("typing_extensions", "wsproto"),
 }
 
 KUBELET = r"""
@@ -78,7 +81,7 @@ import sys
 from livenessprobe import deferred
 
 with deferred.imports():
-    import asyncio, betterproto, hypercorn.protocol.h11, prometheus_client, trio
+    import asyncio, betterproto, hypercorn.protocol.h11, hypercorn.trio, prometheus_client, trio
 """
 
 # For each something true, seen through a module that imports it.
@@ -87,13 +90,22 @@ USES = {
     "betterproto._version": "betterproto.__version__.startswith('2.')",
     "dateutil.parser": "betterproto.isoparse('2026-01-01').year == 2026",
     "hypercorn.protocol.ws_stream": "hypercorn.protocol.h11.WSStream.app_send",
+    "hypercorn.trio.run": "hypercorn.trio.worker_serve(None, None).close() is None",
     "idna": r"trio._socket._idna.encode('b\u00fccher.example') == b'xn--bcher-kva.example'",
-    "prometheus_client.exposition": "prometheus_client.generate_latest(prometheus_client.REGISTRY)",
     "logging.config": "hypercorn.logging.dictConfig({'version': 1}) is None",
     "multiprocessing.synchronize": "hypercorn.typing.EventType.is_set",
-    "ssl": "trio._ssl._stdlib_ssl.create_default_context().check_hostname",
+    "prometheus_client.context_managers": "prometheus_client.metrics.Timer.labels",
+    "prometheus_client.exposition": "prometheus_client.generate_latest(prometheus_client.REGISTRY)",
+    "prometheus_client.mmap_dict": "prometheus_client.values.mmap_key('', '', [], [], '')",
+    "ssl": "asyncio.base_events.ssl.create_default_context().check_hostname",
+    "tokenize": "asyncio.coroutines.inspect.getsource(deferred.imports)",
     "tomllib": "hypercorn.config.tomllib.loads('a = 1') == {'a': 1}",
     "trio._dtls": "trio.DTLSEndpoint.connect",
+    "trio._file_io": "trio.wrap_file(sys.stdout).wrapped is sys.stdout",
+    "trio._path": "trio.Path('a/b').name == 'b'",
+    "trio._ssl": "trio.SSLStream.do_handshake",
+    "trio._subprocess": "trio.run(trio.run_process, ['true']).returncode == 0",
+    "trio._threads": "trio.run(trio.to_thread.run_sync, bool, 1)",
 }
 
 
@@ -111,16 +123,17 @@ def test_what_is_used_after_all_is_imported(module: str) -> None:
 
 
 def test_a_class_that_waits_has_no_instances_until_it_is_imported() -> None:
-    test = "print(isinstance(context, trio._ssl._stdlib_ssl.SSLContext), '_ssl' in sys.modules)"
+    test = "print(isinstance(context, asyncio.base_events.ssl.SSLContext), '_ssl' in sys.modules)"
     script = f"{IMPORTED}context = None; {test}\nimport ssl; context = ssl.SSLContext(2); {test}"
     assert run(script) == "False False\nTrue True\n"
 
 
 def test_what_cannot_be_caught_while_it_waits_can_be_once_it_is_raised() -> None:
     script = """
+ssl = asyncio.base_events.ssl
 try:
-    trio._ssl._stdlib_ssl.create_default_context().load_verify_locations("/nowhere")
-except trio._ssl._stdlib_ssl.SSLError:
+    ssl.create_default_context().load_verify_locations("/nowhere")
+except ssl.SSLError:
     pass
 except OSError as error:
     print(error.strerror)
@@ -128,10 +141,54 @@ except OSError as error:
     assert run(IMPORTED + script) == "No such file or directory\n"
 
 
+def test_a_source_file_is_searched_for_a_class() -> None:
+    script = "print(asyncio.coroutines.inspect.getsource(deferred._Ast.NodeVisitor), end='')"
+    assert run(IMPORTED + script).lstrip().startswith("class NodeVisitor:\n")
+
+
+def test_what_is_derived_while_the_parser_waits_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "ast")
+    with deferred.imports():
+        stand_in: Any = import_module("ast")
+
+    class Finder(stand_in.NodeVisitor):  # type: ignore[misc] # Any, as who imports it cannot know
+        def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802 - as it is called
+            found.append(node.name)
+            self.generic_visit(node)
+
+    found: list[str] = []
+    Finder().visit(ast.parse("class Outer:\n    class Inner: pass"))
+    assert found == ["Outer", "Inner"]
+
+
+def test_the_signature_of_a_function_in_c_is_parsed() -> None:
+    script = "print(asyncio.coroutines.inspect.signature(len))"
+    assert run(IMPORTED + script) == "(obj, /)\n"
+
+
+def test_what_asyncio_has_of_subprocess_is_of_use() -> None:
+    script = """
+async def say():
+    program = await asyncio.create_subprocess_exec("echo", "hello", stdout=asyncio.subprocess.PIPE)
+    print(*await program.communicate())
+
+asyncio.run(say())
+import subprocess
+print(*(getattr(asyncio.subprocess, name) is getattr(subprocess, name)
+        for name in ("PIPE", "STDOUT", "DEVNULL")))
+"""
+    assert run(IMPORTED + script) == "b'hello\\n' None\nTrue True True\n"
+
+
+def test_threads_work_without_names_for_debuggers() -> None:
+    script = "print(trio.run(trio.to_thread.run_sync, bool, 1), 'ctypes' in sys.modules)"
+    assert run(IMPORTED + script) == "True False\n"
+
+
 def test_the_library_of_threads_is_that_which_ctypes_finds() -> None:
     script = "print(ctypes.util.find_library('pthread'), ctypes.util.find_library('c'))"
-    deferred_too = f"{IMPORTED}import ctypes\n{script}\nimport ctypes.util\n{script}"
-    first, second = run(deferred_too).splitlines()
+    imported_before = f"import ctypes{IMPORTED}{script}\nimport ctypes.util\n{script}"
+    first, second = run(imported_before).splitlines()
     assert first == second
 
 
