@@ -4,11 +4,15 @@ betterproto reads what it can: it drops a field that is cut short, and takes a v
 type as it comes. A Probe reply without fields means "ready", and a health request without fields
 asks for the whole, so leniency would read sense into garbage. Here a message is first held
 against the wire format and the types of its fields, those inside wrappers and map entries too.
+
+That takes a while, and a healthy driver gives the same few bytes for an answer every time, as
+callers do for a question. So what short messages were read as is remembered.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import betterproto
@@ -28,6 +32,12 @@ _WIRE_TYPES = {
 }
 
 
+MAX_REMEMBERED_BYTES = 256
+"""A longer message is read anew each time, so that nobody fills the memory with theirs."""
+
+_REMEMBERED = 16
+
+
 class MalformedMessageError(ValueError):
     """Bytes that are no valid message of their type."""
 
@@ -35,15 +45,24 @@ class MalformedMessageError(ValueError):
 def parse(data: bytes, message_type: type[T]) -> T:
     """Return the message; raise `MalformedMessageError` if `data` is not exactly one.
 
-    For messages whose fields are strings, maps of strings and wrapped bools.
+    For messages whose fields are strings, maps of strings and wrapped bools. Others may be given
+    the same object, so it is not to be changed.
     """
+    read = _remember if len(data) <= MAX_REMEMBERED_BYTES else _read
     try:
-        # A message is a dataclass, which its base class does not say.
-        schema = [FieldMetadata.get(field) for field in fields(cast("Any", message_type))]
-        _check(data, schema)
-        return message_type.FromString(data)
+        return cast("T", read(data, message_type))
     except (LookupError, ValueError) as error:
         raise MalformedMessageError(f"{data[:64]!r} is no {message_type.__name__}") from error
+
+
+def _read(data: bytes, message_type: type[T]) -> T:
+    # A message is a dataclass, which its base class does not say.
+    schema = [FieldMetadata.get(field) for field in fields(cast("Any", message_type))]
+    _check(data, schema)
+    return message_type.FromString(data)
+
+
+_remember = lru_cache(_REMEMBERED)(_read)
 
 
 def _check(data: bytes, schema: Iterable[FieldMetadata]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from generated.csi.v1 import GetPluginInfoResponse, ProbeResponse
 from generated.grpc.health.v1 import HealthCheckRequest, HealthListRequest
-from livenessprobe.protobuf import MalformedMessageError, parse
+from livenessprobe.protobuf import MAX_REMEMBERED_BYTES, MalformedMessageError, parse
 
 PROTOS = ("csi_identity.proto", "grpc_health.proto")
 
@@ -107,6 +107,22 @@ def test_only_the_start_of_a_long_reply_is_shown() -> None:
     with pytest.raises(MalformedMessageError) as caught:
         parse(b"\xff" * 1_000_000, ProbeResponse)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_a_short_message_is_read_once_and_a_long_one_each_time(spare: int) -> None:
+    name = "x" * (MAX_REMEMBERED_BYTES - 3 - spare)
+    data = b"\x0a" + varint(len(name)) + name.encode()
+    first, second = (parse(data, GetPluginInfoResponse) for _ in range(2))
+    assert first.name == second.name == name
+    assert (first is second) is (len(data) <= MAX_REMEMBERED_BYTES)
+
+
+def test_the_same_bytes_may_be_two_messages() -> None:
+    data = b"\x0a\x02\x08\x01"
+    assert parse(data, ProbeResponse).ready is True
+    assert parse(data, GetPluginInfoResponse).name == "\x08\x01"
+    assert parse(data, ProbeResponse).ready is True
 
 
 def varint(value: int, padding: int = 0) -> bytes:

@@ -1,12 +1,11 @@
 """Await an asyncio coroutine from trio: in a worker thread, under an event loop of its own.
 
-The loop lives as long as the one call. A trio cancellation is passed on to the asyncio task,
-and `run` returns or raises only once that task has ended and its loop is closed: the caller's
-cancel scope bounds everything that was opened on the other side.
+A trio cancellation is passed on to the asyncio task, and `Loops.run` returns or raises only once
+that task has ended: the caller's cancel scope bounds everything that was opened on the other side.
 
     trio task                          worker thread
     ---------                          -------------
-    start_thread_soon  ------------->  asyncio.run(coroutine)
+    start_thread_soon  ------------->  asyncio.Runner.run(coroutine)
     wait_task_rescheduled                |
       cancelled: abort() ------------->  TURNS, for what has arrived by now
                                          task.cancel(), unwinds, closes its sockets
@@ -14,6 +13,10 @@ cancel scope bounds everything that was opened on the other side.
 
 The turns are for when this program is stopped, or starved, until after a deadline. An answer that
 has come meanwhile lies in the socket, and the first thing to run is the cancellation.
+
+To make a loop and to end it takes a tenth of a call's CPU time, and three descriptors, which the
+next call might not find. So the loop waits for that one, idle and in no thread, if this one came to
+its result undisturbed and left no task behind. Else it is closed, with all that is on it.
 """
 
 from __future__ import annotations
@@ -41,49 +44,76 @@ an answer in parts. A turn takes microseconds, unless a flood comes in, see `MAX
 """
 
 
-async def run(call: Callable[[], Awaitable[T]]) -> T:
-    """Return what `await call()` gives on an asyncio loop in a worker thread.
+class Loops:
+    """The loops that calls run on, one for each call at a time. To be closed when none runs."""
 
-    Raises what it raises, and OSError if the machine has no thread or descriptor left for it.
-    `trio.Cancelled` is raised after the coroutine was cancelled and has ended; if it ends with a
-    result all the same, that result counts.
-    """
-    await trio.lowlevel.checkpoint_if_cancelled()
-    task = trio.lowlevel.current_task()
-    token = trio.lowlevel.current_trio_token()
-    worker = _Worker(call)
+    def __init__(self) -> None:
+        self._idle: list[asyncio.Runner] = []
 
-    def deliver(outcome: Outcome[T]) -> None:
-        token.run_sync_soon(trio.lowlevel.reschedule, task, outcome)
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what `await call()` gives on an asyncio loop in a worker thread.
 
-    def abort(_: object) -> trio.lowlevel.Abort:
-        worker.cancel()
-        return trio.lowlevel.Abort.FAILED  # the thread is still there: deliver() ends the wait
-
-    try:
-        trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
-    except RuntimeError as error:
-        raise OSError(errno.EAGAIN, str(error)) from error
-    try:
-        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
-    except asyncio.CancelledError:
+        Raises what it raises, and OSError if the machine has no thread or descriptor left for it.
+        `trio.Cancelled` is raised after the coroutine was cancelled and has ended; if it ends with
+        a result all the same, that result counts.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        raise  # nobody here asked for it
+        task = trio.lowlevel.current_task()
+        token = trio.lowlevel.current_trio_token()
+        worker = _Worker(call, self._idle)
+
+        def deliver(outcome: Outcome[T]) -> None:
+            token.run_sync_soon(trio.lowlevel.reschedule, task, outcome)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            worker.cancel()
+            return trio.lowlevel.Abort.FAILED  # the thread is still there: deliver() ends the wait
+
+        try:
+            trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from error
+        try:
+            return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
+        except asyncio.CancelledError:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise  # nobody here asked for it
+
+    def close(self) -> None:
+        """Close the loops. Another call would make another."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 class _Worker(Generic[T]):
-    """One asyncio task, and the means to cancel it from another thread."""
+    """One asyncio task, and the means to cancel it from another thread.
 
-    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+    It takes its runner from those that are `idle`, if there is one, and puts it back there.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[T]], idle: list[asyncio.Runner]) -> None:
         self._call = call
+        self._idle = idle
         self._cancelled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T] | None = None
 
     def run(self) -> T:
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            # Only now, with a loop, is there a coroutine.
-            return runner.run(self._main())
+        try:
+            runner = self._idle.pop()
+        except IndexError:
+            runner = asyncio.Runner(loop_factory=_new_event_loop)
+        undisturbed = False
+        try:
+            loop = runner.get_loop()  # only with a loop is there a coroutine
+            result = runner.run(self._main())
+            undisturbed = not (self._cancelled or asyncio.all_tasks(loop))
+        finally:
+            if undisturbed:
+                self._idle.append(runner)
+            else:
+                runner.close()
+        return result
 
     async def _main(self) -> T:
         self._task = asyncio.current_task()
@@ -97,7 +127,9 @@ class _Worker(Generic[T]):
     def cancel(self) -> None:
         self._cancelled = True
         if self._loop is not None and self._task is not None:
-            with suppress(RuntimeError):  # the loop is closed: the call has just ended by itself
+            # The call may just have ended by itself. Then its loop is closed, or has another
+            # call by now, and the turns do nothing to that.
+            with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_cancel_soon, self._loop, self._task, TURNS)
 
 

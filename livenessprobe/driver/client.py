@@ -20,7 +20,7 @@ from grpclib.metadata import Deadline
 from h2.exceptions import H2Error
 
 from generated.csi.v1 import GetPluginInfoRequest, IdentityStub, ProbeRequest
-from livenessprobe.driver import asyncio_thread
+from livenessprobe.driver.asyncio_thread import Loops
 from livenessprobe.driver.codec import MalformedReplyError
 from livenessprobe.driver.connection import FreshChannel
 from livenessprobe.driver.dial import not_asked
@@ -53,6 +53,9 @@ It would otherwise end the call itself, a moment before it is cut off, and which
 first would be chance. grpclib tells whole seconds, rounded down, above 10 s, so it is one.
 """
 
+# It says nothing, and betterproto takes its time to make one.
+_PROBE_REQUEST = ProbeRequest()
+
 # What grpclib, h2 and the socket raise when the connection ends before the answer.
 _BROKEN_CONNECTION = (StreamTerminatedError, H2Error, OSError)
 
@@ -69,6 +72,7 @@ class Driver:
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
+        self._loops = Loops()
         self._socket_file = SocketFile(socket_path)
         self._tripwire = Tripwire()
 
@@ -83,7 +87,7 @@ class Driver:
 
         async def call(channel: FreshChannel) -> tuple[bool, IdleConnection | None]:
             self._socket_file.note()  # here in the thread, where it may take its time
-            reply = await _Identity(channel).probe(ProbeRequest(), deadline=_told(timeout))
+            reply = await _Identity(channel).probe(_PROBE_REQUEST, deadline=_told(timeout))
             return reply.ready is not False, await channel.hold()  # CSI: absent means ready
 
         self._tripwire.release()  # first, so that the driver never has two of them
@@ -120,12 +124,13 @@ class Driver:
         return self._socket_file.changed()
 
     def close(self) -> None:
-        """Close the connection that the last Probe left open, if any. Inside trio, at the end."""
+        """Close what calls have left open for the next. Inside trio, when none is in flight."""
         self._tripwire.release()
+        self._loops.close()
 
     async def _call(self, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
         try:
-            return await asyncio_thread.run(partial(_connect_and_call, self._socket_path, call))
+            return await self._loops.run(partial(_connect_and_call, self._socket_path, call))
         except OSError as error:  # no thread or no descriptor was left for the event loop
             raise not_asked(self._socket_path, error) from error
 

@@ -6,15 +6,20 @@ escape into asyncio's log, and closes in the background. Here a connection takes
 at most, ends with a reason that the call can report, and is gone when `FreshChannel.aclose`
 returns, unless `FreshChannel.hold` took it out of asyncio's hands. What of this is to be seen in
 grpclib alone, tests/upstream/test_grpclib.py shows.
+
+A connection has one request, which says the same as the last one's on the same blank state. So what
+is made of nothing else is made once: grpclib's configuration, and the encoded headers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from grpclib.client import Channel
+from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
 from h2.events import (
@@ -27,6 +32,7 @@ from h2.events import (
     TrailersReceived,
     UnknownFrameReceived,
 )
+from hpack import Encoder
 from hyperframe.frame import GoAwayFrame
 
 from livenessprobe.driver.codec import StrictCodec
@@ -66,11 +72,21 @@ _WORDS = {
 }
 
 
+class _ClientConfiguration(Configuration):
+    """What grpclib makes of a configuration, and validates, for each channel."""
+
+    def __for_client__(self) -> Configuration:
+        return self
+
+
+_CONFIGURATION = _ClientConfiguration(**vars(Configuration().__for_client__()))
+
+
 class FreshChannel(Channel):
     """A channel to the UNIX socket at `path`, to be used for one call on one event loop."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path=path, codec=StrictCodec())
+        super().__init__(path=path, codec=StrictCodec(), config=_CONFIGURATION)
         self._h2_config.header_encoding = None  # bytes: _Processor decodes them
         self._socket_path = path
         self._connection: _Connection | None = None
@@ -128,6 +144,7 @@ class _Connection(H2Protocol):
         self._lost = asyncio.Event()
         http2: Any = self._http2
         http2._frame_dispatch_table[GoAwayFrame] = _receive_goaway  # noqa: SLF001 - the only way
+        http2.encoder = _Encoder()
         self.processor = self._processor = _Processor(self.handler, self.connection)
 
     def data_received(self, data: bytes) -> None:
@@ -219,6 +236,23 @@ class _Processor(EventsProcessor):
         if max(self.streams, default=0) > (event.last_stream_id or 0):
             self.close(reason)  # there will be no answer
         self.reason = self.reason or reason
+
+
+class _Encoder(Encoder):
+    """hpack's, for the first headers on a connection, which it may have encoded for another.
+
+    They differ in nothing but the deadline, in milliseconds, of which a few are gone by now.
+    """
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:  # noqa: FBT001, FBT002 - hpack's
+        if self.header_table.resized:  # the driver has asked for that already, and is to be told
+            return super().encode(headers, huffman)
+        return _encode(tuple(headers))
+
+
+@lru_cache(maxsize=64)
+def _encode(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return Encoder().encode(headers)
 
 
 def _receive_goaway(frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:

@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 
 from livenessprobe.driver import Driver
+from livenessprobe.driver.asyncio_thread import Loops
 
 
 @pytest.fixture
 async def driver(csi_socket: Path) -> AsyncIterator[Driver]:
     with closing(Driver(str(csi_socket))) as driver:
         yield driver
+
+
+@pytest.fixture
+def loops() -> Iterator[Loops]:
+    with closing(Loops()) as loops:
+        yield loops
 
 
 @pytest.fixture(autouse=True)

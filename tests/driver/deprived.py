@@ -9,9 +9,8 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -38,13 +37,21 @@ def run(lacking: str, socket: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
 
 
-async def without_descriptors(probe: Callable[[], Awaitable[None]]) -> None:
+async def without_descriptors(socket: str) -> None:
     gc.disable()  # it may be a while until it finds what was not closed
     before = count_descriptors()
     for spare in range(DESCRIPTORS_OF_A_LOOP + 2):  # the connection is the next one
         with hoarding_descriptors(spare):
-            await probe()
+            await probe(socket)
         assert count_descriptors() == before
+
+
+async def without_descriptors_since(socket: str) -> None:
+    with closing(Driver(socket)) as driver:
+        await ask(driver)
+        with hoarding_descriptors(0):
+            for _ in range(2):  # each has the one descriptor that the one before has given back
+                await ask(driver)
 
 
 def count_descriptors() -> int:
@@ -68,40 +75,41 @@ def hoarding_descriptors(spare: int) -> Iterator[None]:
             os.close(descriptor)
 
 
-async def without_threads(probe: Callable[[], Awaitable[None]]) -> None:
+async def without_threads(socket: str) -> None:
     threading.stack_size(ABSURD_STACK)
-    await probe()
+    await probe(socket)
 
 
-async def without_space(probe: Callable[[], Awaitable[None]]) -> None:
+async def without_space(socket: str) -> None:
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # no file can be written to
-    await probe()
+    await probe(socket)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
 
 
-async def without_rights(probe: Callable[[], Awaitable[None]]) -> None:
+async def without_rights(socket: str) -> None:
     user = os.geteuid()
     if user == 0:
         os.seteuid(NOBODY)
-    await probe()
+    await probe(socket)
     os.seteuid(user)
 
 
-async def without_time(probe: Callable[[], Awaitable[None]]) -> None:
+async def without_time(socket: str) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(CALLS):
-            nursery.start_soon(probe)
+            nursery.start_soon(probe, socket)
 
 
-async def without_nothing(probe: Callable[[], Awaitable[None]]) -> None:
-    await probe()
+async def without_nothing(socket: str) -> None:
+    await probe(socket)
 
 
 WAYS = {
     "nothing": without_nothing,
     "time": without_time,
     "descriptors": without_descriptors,
+    "descriptors, since it answered": without_descriptors_since,
     "threads": without_threads,
     "space": without_space,
     "rights": without_rights,
@@ -110,13 +118,17 @@ WAYS = {
 
 async def probe(socket: str) -> None:
     with closing(Driver(socket)) as driver:
-        try:
-            await call_within(DEADLINE, driver.probe)
-        except DriverError as error:
-            print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
-        else:
-            print("answered")  # noqa: T201 - likewise
+        await ask(driver)
+
+
+async def ask(driver: Driver) -> None:
+    try:
+        await call_within(DEADLINE, driver.probe)
+    except DriverError as error:
+        print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
+    else:
+        print("answered")  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":
-    trio.run(WAYS[sys.argv[1]], partial(probe, sys.argv[2]))
+    trio.run(WAYS[sys.argv[1]], sys.argv[2])

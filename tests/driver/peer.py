@@ -18,6 +18,7 @@ import trio
 from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.errors import RPCError
+from tests.driver import deprived
 
 Script = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -142,13 +143,18 @@ async def failure(path: Path, *chunks: bytes, hang_up: bool = False) -> tuple[st
 
 
 @asynccontextmanager
-async def leaving_nothing() -> AsyncIterator[None]:
-    """Fail if the block leaves a descriptor open, or the thread of an asyncio loop running."""
+async def leaving_nothing(*, loops: int = 0) -> AsyncIterator[None]:
+    """Fail if the block leaves a descriptor open, or the thread of an asyncio loop running.
+
+    A driver that has answered and is not closed has left its idle loop, or so many.
+    """
     before = descriptors()
+    left = loops * deprived.DESCRIPTORS_OF_A_LOOP
     try:
         yield
     finally:
-        await until(lambda: descriptors() <= before)  # the peer's own may take a moment
+        # The peer's own may take a moment.
+        await until(lambda: len(descriptors() - before) == left)
         assert "asyncio call" not in {thread.name for thread in threading.enumerate()}
 
 

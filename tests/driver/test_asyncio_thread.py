@@ -2,12 +2,12 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import pytest
 import trio
 
-from livenessprobe.driver import asyncio_thread
-from livenessprobe.driver.asyncio_thread import _Worker
+from livenessprobe.driver.asyncio_thread import TURNS, Loops, _Worker
 from tests.driver.peer import leaving_nothing, until
 
 
@@ -64,12 +64,17 @@ async def fail_when_cancelled() -> int:
         raise KeyError("a bug") from None
 
 
+async def where() -> tuple[threading.Thread, asyncio.AbstractEventLoop]:
+    return threading.current_thread(), asyncio.get_running_loop()
+
+
 async def test_the_result_is_returned() -> None:
     async with leaving_nothing():
-        assert await asyncio_thread.run(answer) == 42
+        with closing(Loops()) as loops:
+            assert await loops.run(answer) == 42
 
 
-async def test_the_exception_comes_as_it_is_in_no_group() -> None:
+async def test_the_exception_comes_as_it_is_in_no_group(loops: Loops) -> None:
     error = KeyError("a bug")
 
     async def fail() -> None:
@@ -77,51 +82,77 @@ async def test_the_exception_comes_as_it_is_in_no_group() -> None:
 
     async with leaving_nothing():
         with pytest.raises(KeyError) as caught:
-            await asyncio_thread.run(fail)
+            await loops.run(fail)
     assert caught.value is error
 
 
-async def test_a_cancel_that_nobody_asked_for_comes_as_it_is() -> None:
+async def test_a_cancel_that_nobody_asked_for_comes_as_it_is(loops: Loops) -> None:
     async def cancel_itself() -> None:
         raise asyncio.CancelledError("why?")
 
     with pytest.raises(asyncio.CancelledError, match="why"):
-        await asyncio_thread.run(cancel_itself)
+        await loops.run(cancel_itself)
 
 
-async def test_the_loop_has_a_thread_of_its_own_and_is_closed_at_the_end() -> None:
-    async def where() -> tuple[threading.Thread, asyncio.AbstractEventLoop]:
-        return threading.current_thread(), asyncio.get_running_loop()
-
-    thread, loop = await asyncio_thread.run(where)
+async def test_the_loop_runs_in_another_thread(loops: Loops) -> None:
+    thread, _ = await loops.run(where)
     assert thread is not threading.current_thread()
-    assert loop.is_closed()
 
 
-async def test_asyncio_tasks_left_behind_are_cancelled() -> None:
-    tasks: list[asyncio.Task[int]] = []
+async def test_a_loop_is_there_for_the_next_call_and_is_closed_in_the_end(loops: Loops) -> None:
+    _, first = await loops.run(where)
+    _, second = await loops.run(where)
+    assert first is second
+    assert not first.is_closed()
+    loops.close()
+    assert first.is_closed()
+    _, third = await loops.run(where)
+    assert third is not first
 
-    async def forget_a_task() -> None:
+
+async def test_each_call_at_a_time_has_a_loop(loops: Loops, nursery: trio.Nursery) -> None:
+    go_on = threading.Event()
+    used: list[asyncio.AbstractEventLoop] = []
+
+    async def hold_up_the_loop() -> None:
+        used.append(asyncio.get_running_loop())
+        go_on.wait()
+
+    for _ in range(2):
+        nursery.start_soon(loops.run, hold_up_the_loop)
+    await until(lambda: len(used) == 2)
+    go_on.set()
+    await until(lambda: not nursery.child_tasks)
+    nursery.start_soon(loops.run, hold_up_the_loop)
+    await until(lambda: len(used) == 3)
+    assert len(set(used)) == 2
+
+
+async def test_a_loop_with_a_task_left_behind_is_for_no_other_call(loops: Loops) -> None:
+    async def forget_a_task() -> asyncio.AbstractEventLoop:
         tasks.append(asyncio.create_task(wait_for_ever()))
+        return asyncio.get_running_loop()
 
-    await asyncio_thread.run(forget_a_task)
+    tasks: list[asyncio.Task[int]] = []
+    assert (await loops.run(forget_a_task)).is_closed()
     assert [task.cancelled() for task in tasks] == [True]
+    assert await loops.run(answer) == 42
 
 
 @pytest.mark.parametrize("body", [wait_for_ever, clean_up_slowly])
 async def test_a_cancelled_call_has_ended(
-    nursery: trio.Nursery, body: Callable[[], Awaitable[int]]
+    loops: Loops, nursery: trio.Nursery, body: Callable[[], Awaitable[int]]
 ) -> None:
     call = Call(body)
     async with leaving_nothing():
         with trio.CancelScope() as scope:
             nursery.start_soon(call.cancel_when_begun, scope)
-            await asyncio_thread.run(call)
+            await loops.run(call)
         assert scope.cancelled_caught
         assert call.ended
 
 
-async def test_what_has_arrived_counts_before_a_cancel(nursery: trio.Nursery) -> None:
+async def test_what_has_arrived_counts_before_a_cancel(loops: Loops, nursery: trio.Nursery) -> None:
     """As after a halt of this program: the thread goes on only when all of it has happened."""
     ours, theirs = socket.socketpair()
     halted, go_on = threading.Event(), threading.Event()
@@ -146,65 +177,81 @@ async def test_what_has_arrived_counts_before_a_cancel(nursery: trio.Nursery) ->
 
     with theirs, trio.CancelScope() as scope:
         nursery.start_soon(answer_too_late, scope)
-        assert await asyncio_thread.run(read_and_close) == 42
+        assert await loops.run(read_and_close) == 42
     assert not scope.cancelled_caught
 
 
-async def test_a_cancel_goes_to_the_scope_that_asked_for_it(nursery: trio.Nursery) -> None:
+async def test_a_cancel_goes_to_the_scope_that_asked_for_it(
+    loops: Loops, nursery: trio.Nursery
+) -> None:
     call = Call(wait_for_ever)
     with trio.CancelScope() as outer:
         nursery.start_soon(call.cancel_when_begun, outer)
         with trio.CancelScope() as inner:
-            await asyncio_thread.run(call)
+            await loops.run(call)
     assert outer.cancelled_caught
     assert not inner.cancelled_caught
 
 
-async def test_a_result_in_spite_of_a_cancel_counts(nursery: trio.Nursery) -> None:
+async def test_a_result_in_spite_of_a_cancel_counts(loops: Loops, nursery: trio.Nursery) -> None:
     call = Call(refuse_the_cancel)
     with trio.CancelScope() as scope:
         nursery.start_soon(call.cancel_when_begun, scope)
-        assert await asyncio_thread.run(call) == 43
+        async with leaving_nothing():  # though it has a result, its loop was in doubt
+            assert await loops.run(call) == 43
     assert not scope.cancelled_caught
 
 
-async def test_so_does_an_exception(nursery: trio.Nursery) -> None:
+async def test_so_does_an_exception(loops: Loops, nursery: trio.Nursery) -> None:
     call = Call(fail_when_cancelled)
     with trio.CancelScope() as scope:
         nursery.start_soon(call.cancel_when_begun, scope)
         with pytest.raises(KeyError, match="a bug"):
-            await asyncio_thread.run(call)
+            await loops.run(call)
 
 
-async def test_a_cancelled_scope_starts_nothing() -> None:
+async def test_a_cancelled_scope_starts_nothing(loops: Loops) -> None:
     call = Call(answer)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await asyncio_thread.run(call)
+        await loops.run(call)
     assert scope.cancelled_caught
     assert not call.ended
 
 
 async def test_a_cancel_before_the_loop_runs_prevents_the_call() -> None:
     call = Call(answer)
-    worker = _Worker(call)
+    idle: list[asyncio.Runner] = []
+    worker = _Worker(call, idle)
     worker.cancel()
     with pytest.raises(asyncio.CancelledError):
         await trio.to_thread.run_sync(worker.run)
     assert not call.ended
+    assert not idle
 
 
-async def test_a_cancel_after_the_loop_has_closed_does_nothing() -> None:
-    worker = _Worker(answer)
+async def test_a_cancel_after_the_call_does_nothing_to_the_next() -> None:
+    idle: list[asyncio.Runner] = []
+    worker = _Worker(answer, idle)
     assert await trio.to_thread.run_sync(worker.run) == 42
+    worker.cancel()
+
+    async def take_more_turns_than_a_cancel() -> int:
+        for _ in range(2 * TURNS):
+            await asyncio.sleep(0)
+        return 43
+
+    assert await trio.to_thread.run_sync(_Worker(take_more_turns_than_a_cancel, idle).run) == 43
+    idle.pop().close()
     worker.cancel()
 
 
 async def test_a_cancel_at_any_moment_ends_the_call_one_way_or_the_other() -> None:
     ends = set()
     async with leaving_nothing():
-        for step in range(200):
-            with trio.move_on_after(step * 5e-6) as scope:
-                assert await asyncio_thread.run(answer) == 42
-            ends.add(scope.cancelled_caught)
+        with closing(Loops()) as loops:
+            for step in range(200):
+                with trio.move_on_after(step * 5e-6) as scope:
+                    assert await loops.run(answer) == 42
+                ends.add(scope.cancelled_caught)
     assert True in ends

@@ -53,9 +53,9 @@ async def test_probe_says_whether_the_driver_is_ready(
 
 
 @pytest.mark.parametrize("name", [DRIVER_NAME, "é ☃ 😀", "x"])
-async def test_get_name(csi_driver: CsiDriver, csi_socket: Path, name: str) -> None:
+async def test_get_name(csi_driver: CsiDriver, driver: Driver, name: str) -> None:
     csi_driver.plugin_info = named(name)
-    assert await Driver(str(csi_socket)).get_name(peer.PATIENCE) == name
+    assert await driver.get_name(peer.PATIENCE) == name
     assert csi_driver.counts.plugin_infos == 1
 
 
@@ -408,6 +408,7 @@ TOO_MANY = f"{OWN_FAULT}Too many open files"
     ("lacking", "probes", "answered"),
     [
         ("descriptors", [TOO_MANY] * 4 + ["answered"], 1),  # the last one has none to hold with
+        ("descriptors, since it answered", ["answered"] * 3, 3),
         ("threads", [f"{OWN_FAULT}can't start new thread"], 0),
         ("space", ["answered"], 1),
     ],

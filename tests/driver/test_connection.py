@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from hpack import Decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livenessprobe.driver import connection
-from livenessprobe.driver.connection import MAX_READ_BYTES, MAX_REPLY_BYTES, _Connection
+from livenessprobe.driver.connection import MAX_READ_BYTES, MAX_REPLY_BYTES, _Connection, _Encoder
 from livenessprobe.driver.dial import dial
 from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
@@ -135,6 +136,16 @@ async def test_limits_that_are_there_before_the_request(csi_socket: Path) -> Non
         await answer(VALID)(stream)
 
     assert await probe(csi_socket, script) is True
+
+
+@pytest.mark.parametrize("size", [4096, 0, 100])
+def test_headers_in_a_table_of_the_size_that_the_driver_asks_for(size: int) -> None:
+    said = [(b":path", b"/csi.v1.Identity/Probe"), (b"grpc-timeout", b"3999m")]
+    for _ in range(2):
+        encoder, decoder = _Encoder(), Decoder()
+        encoder.header_table_size = decoder.max_allowed_table_size = size
+        for _ in range(2):
+            assert decoder.decode(encoder.encode(said), raw=True) == said
 
 
 GIBBERISH = {

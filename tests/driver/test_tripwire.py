@@ -16,7 +16,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from generated.csi.v1 import ProbeRequest
-from livenessprobe.driver import Driver, asyncio_thread
+from livenessprobe.driver import Driver
+from livenessprobe.driver.asyncio_thread import Loops
 from livenessprobe.driver.client import _Identity
 from livenessprobe.driver.connection import FreshChannel
 from livenessprobe.driver.tripwire import MAX_IDLE_BYTES, HeldConnection, IdleConnection
@@ -140,7 +141,11 @@ async def test_a_driver_that_ends_the_connection_is_told_once(
     csi_socket: Path, driver: Driver, script: Script
 ) -> None:
     idler = Idler(script)
-    async with leaving_nothing(), listening(csi_socket, idler.play), driven(driver) as it:
+    async with (
+        leaving_nothing(loops=1),
+        listening(csi_socket, idler.play),
+        driven(driver) as it,
+    ):
         assert await it.probe()
         await it.hears(0)
         idler.go.set()
@@ -161,7 +166,7 @@ END_AT_ONCE = {
 async def test_so_is_one_that_ends_it_right_after_its_reply(
     csi_socket: Path, driver: Driver, script: Script
 ) -> None:
-    async with leaving_nothing(), listening(csi_socket, script), driven(driver) as it:
+    async with leaving_nothing(loops=1), listening(csi_socket, script), driven(driver) as it:
         for times in 1, 2, 3:
             assert await it.probe()
             await it.hears(times)
@@ -209,7 +214,11 @@ async def test_a_driver_that_misbehaves_is_left_and_not_told(
     csi_socket: Path, driver: Driver, script: Script
 ) -> None:
     idler = Idler(script)
-    async with leaving_nothing(), listening(csi_socket, idler.play), driven(driver) as it:
+    async with (
+        leaving_nothing(loops=1),
+        listening(csi_socket, idler.play),
+        driven(driver) as it,
+    ):
         assert await it.probe()
         idler.go.set()
         with trio.fail_after(PATIENCE):
@@ -354,7 +363,7 @@ def ours(path: Path) -> int:
 async def test_waiting_goes_on_while_connections_come_and_go(
     csi_socket: Path, driver: Driver
 ) -> None:
-    async with leaving_nothing(), driven(driver) as it:
+    async with leaving_nothing(loops=1), driven(driver) as it:
         for times in 1, 2:
             with CsiDriver(csi_socket):
                 for _ in range(3):
@@ -514,7 +523,8 @@ async def test_what_has_come_before_it_is_held(
             await channel.aclose()
 
     async with leaving_nothing(), listening(csi_socket, idler.play):
-        idle = await asyncio_thread.run(probe_late)
+        with closing(Loops()) as loops:
+            idle = await loops.run(probe_late)
         assert (idle is not None) is ended
         if idle is not None:
             connection = HeldConnection(idle)
@@ -536,4 +546,5 @@ async def test_a_cancel_while_it_is_taken_over_leaves_nothing(csi_socket: Path) 
             await channel.aclose()
 
     async with listening(csi_socket, answer(VALID)), leaving_nothing():
-        await asyncio_thread.run(cancel_hold)
+        with closing(Loops()) as loops:
+            await loops.run(cancel_hold)

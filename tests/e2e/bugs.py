@@ -27,7 +27,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "start": (serve, "routes"),
     "prober": (Schedule, "began"),
     "prober, after a Probe": (Prober, "_was_halted"),
-    "thread of a Probe": (client, "ProbeRequest"),
+    "thread of a Probe": (client, "_told"),
     "metrics": (Metrics, "observe_call"),
     "state log": (StateLog, "observe"),
     "watch": (SocketFile, "changed"),

@@ -44,14 +44,30 @@ def test_no_descriptor_for_a_probe(
 ) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
+    driver.tell("error 13 broken")  # so that the next Probe has to begin with nothing
+    sidecar.wait_for(500, "broken")
+    before = blamed(sidecar)
     with ExitStack() as stack:
         for _ in range(idle_connections):
             connection = stack.enter_context(connect(sidecar.address, REQUEST))
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 500")
         with descriptors(sidecar, free):
             sidecar.wait_for(500, f"{LACKS}: Too many open files")
             assert sidecar.ask("/metrics").status == 200
+            driver.tell("ready")
         sidecar.wait_for(200, "ok")
+    assert blamed(sidecar) == before
+
+
+def test_no_descriptor_since_the_last_probe(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
+    """It has kept what the next one needs."""
+    sidecar = start_sidecar(HTTP)
+    sidecar.wait_for_log("CSI driver name")
+    with descriptors(sidecar, 1):  # for who asks
+        driver.wait_for_probes(10)
+        assert sidecar.ask().status == 200
     assert blamed(sidecar) == []
 
 
