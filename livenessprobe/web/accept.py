@@ -57,11 +57,17 @@ the queue, whatever its length; in the usual one of 4096 everybody waits for sec
 one the kernel keeps others out, who knock again after some 0.2 or 1 s.
 """
 
-DEFER = 1
-"""Seconds for which the kernel keeps a connection that says nothing.
-
-There it costs no descriptor, and one that is reset is never heard of. In HTTP the client begins.
-"""
+OPTIONS = {
+    # The seconds for which the kernel keeps a connection that says nothing. There it costs no
+    # descriptor, and one that is reset is never heard of. In HTTP the client begins.
+    socket.TCP_DEFER_ACCEPT: 1,
+    # An answer is sent whole, and at once.
+    socket.TCP_NODELAY: 1,
+    # The bytes up to which the kernel wants more of an answer that is on its way. Who does not
+    # read could have it keep megabytes, which count as memory of the container.
+    socket.TCP_NOTSENT_LOWAT: 16 * 1024,
+}
+"""Of TCP; the connections inherit them."""
 
 RETRY = 0.1
 """Seconds until the next attempt if the system lacks something and there is nothing to close."""
@@ -169,7 +175,8 @@ async def accept(listener: trio.SocketListener, guests: Guests, welcome: Welcome
     # trio's own accept() hands over to other tasks after each connection.
     door = socket.socket(fileno=listener.socket.fileno())
     try:
-        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER)
+        for option, value in OPTIONS.items():
+            door.setsockopt(socket.IPPROTO_TCP, option, value)
         door.listen(QUEUE)  # once more, with another length
         while True:
             await trio.lowlevel.wait_readable(door)

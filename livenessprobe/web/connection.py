@@ -7,7 +7,8 @@
 - Before its first byte a connection costs only a descriptor.
 - What is answered at once has no task, no timer and no turn of trio's loop; they would take more
   than the answer does.
-- Who sends several requests at once passes the turnstile between them, see `conversation`.
+- Every request after the first passes the turnstile, see `conversation`: those who keep their
+  connections do not hold up the others, however many they are.
 - Every connection ends, see `patience`. When the server stops, one that waits for a request is
   closed, and an answer that is being sent has `DRAIN`.
 """
@@ -130,7 +131,7 @@ class Connection:
 
     async def _send_rest(self, until: float) -> None:
         while self._unsent:
-            self._allow(until)
+            self._allow(min(until, trio.current_time() + patience.IDLE))
             await trio.lowlevel.wait_writable(self.socket)
             self._send()
 
@@ -138,17 +139,15 @@ class Connection:
         """Return whether the client says any more."""
         if self._house.stopping.is_set():
             return False
-        if self._unread:
-            self._allow(until)
-            async with self._house.turnstile:
-                return True
         self._allow(min(until, trio.current_time() + patience.IDLE))
-        self._is_waiting = True
-        await trio.lowlevel.wait_readable(self.socket)
-        self._is_waiting = False
-        self._unread = self.socket.recv(READ_BYTES)
-        self._house.guests.heard(self)
-        return bool(self._unread)
+        if not self._unread:
+            self._is_waiting = True
+            await trio.lowlevel.wait_readable(self.socket)
+            self._is_waiting = False
+            self._unread = self.socket.recv(READ_BYTES)
+            self._house.guests.heard(self)
+        async with self._house.turnstile:
+            return bool(self._unread)
 
     def _allow(self, until: float) -> None:
         self.tasks.deadline = min(until, self._ends_at)

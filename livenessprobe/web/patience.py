@@ -1,7 +1,8 @@
 """How long the server waits for a client, in seconds."""
 
 IDLE = 5.0
-"""For its first byte, from there to its first request, and after an answer for its next."""
+"""For its first byte, from there to its first request, to take some of an answer, and from there to
+its next request."""
 
 LIFETIME = 30.0
 """After which a connection takes no more requests.

@@ -4,7 +4,8 @@ Worked around: hypercorn 0.18 handles all that one read brings before anybody el
 there are 3,800 PINGs, which take half a second, and h2 counts none of them. (tests/upstream has
 both.) Hence
 
-HTTP/1    a piece ends with an empty line at the latest, so it has one request
+HTTP/1    a piece ends with an empty line at the latest, so it has one request; many blanks after
+          a colon are an error
 HTTP/2    a piece has a few whole frames, and one request too
 
 A connection may change from one to the other at the end of a request's head, where a piece ends
@@ -44,7 +45,7 @@ HPACK repeats a field for a single byte, and hypercorn keeps them all until the 
 FREE_FRAMES = 200
 """How many frames that ask nothing a connection has for nothing.
 
-A client sends SETTINGS, its acknowledgement and a few PINGs in `connection.LIFETIME`.
+A client sends SETTINGS, its acknowledgement and a few PINGs in `patience.LIFETIME`.
 """
 
 FRAMES_PER_REQUEST = 10
@@ -56,8 +57,16 @@ BYTES_PER_FRAME = 1024
 RESETS = 100
 """How often a client may give up. An answer takes a millisecond, so hardly anybody does."""
 
+MAX_BLANKS = 64
+"""At the beginning of a header field of HTTP/1; as a rule there is one.
+
+h11 takes a time that grows with their square: half a second for as many as a head can have.
+"""
+
+MANY_BLANKS = re.compile(rb":[ \t]{%d}" % (MAX_BLANKS + 1))
+
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-_EMPTY_LINE_BYTES = 3
+_MAX_PAST_BYTES = MAX_BLANKS + 1  # all but the last byte of what is looked for
 _PREFACE_BYTES = {b"P": 24, b"S": 6}  # "PRI * HTTP/2.0 SM", of which hypercorn may have read "PRI"
 _HEAD_BYTES = 9
 _DATA, _HEADERS, _RST_STREAM, _CONTINUATION = 0, 1, 3, 9
@@ -98,9 +107,12 @@ class Pieces:
         return piece
 
     def _line_end(self) -> int:
-        found = _EMPTY_LINE.search(self._past + self._unread)
+        seen = self._past + self._unread
+        if MANY_BLANKS.search(seen):
+            raise FloodError("too many blanks in a header field")
+        found = _EMPTY_LINE.search(seen)
         if found is None:
-            self._past = (self._past + self._unread)[1 - _EMPTY_LINE_BYTES :]
+            self._past = seen[-_MAX_PAST_BYTES:]
             return len(self._unread)
         end = found.end() - len(self._past)
         self._past = b""

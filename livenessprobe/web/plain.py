@@ -18,6 +18,7 @@ from wsgiref.handlers import format_date_time
 
 import h11
 
+from livenessprobe.web.pieces import MANY_BLANKS
 from livenessprobe.web.request import Request, path_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Answered(NamedTuple):
 
 def answer(said: bytes, respond: Callable[[Request], Response]) -> Answered | None:
     """Answer the request that the client's words begin with; None if it is not a plain one."""
+    if MANY_BLANKS.search(said):
+        return None
     http = h11.Connection(h11.SERVER)
     http.receive_data(said)
     try:

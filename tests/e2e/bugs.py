@@ -35,7 +35,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "watch, listening": (HeldConnection, "wait_hung_up"),
     "identity": (Driver, "get_name"),
     "identity, told of a result": (Identity, "observe"),
-    "accepting": (accept, "_peek"),
+    "accepting": (accept, "_first_words"),
     "endpoint": (health, "judge"),
 }
 """What every task and every consumer of results comes by, as a module or class and a name in it."""

@@ -302,6 +302,30 @@ async def test_few_wait_in_the_kernel_s_queue() -> None:
     assert accept.BURST < accept.QUEUE < 200
 
 
+async def test_connections_inherit_the_options() -> None:
+    """Who does not read can have the kernel keep little, and no answer waits for another packet."""
+    inherited: list[dict[int, int]] = []
+    is_in = trio.Event()
+
+    def welcome(connection: socket.socket, _: bytes) -> None:
+        options = {o: connection.getsockopt(socket.IPPROTO_TCP, o) for o in accept.OPTIONS}
+        inherited.append(options)
+        connection.close()
+        is_in.set()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept.accept, listener, Guests(9), welcome)
+            async with await trio.open_tcp_stream(*listener.socket.getsockname()) as client:
+                await client.send_all(b"x")
+                await is_in.wait()
+            nursery.cancel_scope.cancel()
+    [options] = inherited
+    assert options[socket.TCP_NODELAY] == 1
+    assert 0 < options[socket.TCP_NOTSENT_LOWAT] <= 64 * 1024
+
+
 async def test_a_broken_listener_is_a_failure() -> None:
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     with trio.fail_after(30):

@@ -76,6 +76,16 @@ def test_what_came_before_an_empty_line_does_not_count_for_the_next() -> None:
     assert taken == [b"a\r\n", b"\r\n", b"\r\nb"]
 
 
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+@pytest.mark.parametrize("read_bytes", [1, 63, 64, 65, 4096])
+def test_a_header_field_begins_with_few_blanks(blank: bytes, read_bytes: int) -> None:
+    few = GET.replace(b"Host: ", b"Host:" + blank * pieces.MAX_BLANKS)
+    many = few.replace(b"Host:", b"Host:" + blank)
+    assert b"".join(split(few + few, http2=False, read_bytes=read_bytes)) == few + few
+    with pytest.raises(FloodError, match="blanks"):
+        split(few + many, http2=False, read_bytes=read_bytes)
+
+
 def test_what_all_clients_may_send_at_once_is_little() -> None:
     assert pieces.READ_BYTES * accept.CONNECTIONS <= 1 << 20
 

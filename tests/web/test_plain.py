@@ -127,6 +127,7 @@ NOT_PLAIN = {
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "two hosts": GET.replace(b"Host", b"Host: y\r\nHost"),
     "two lengths": GET.replace(b"Host", b"Content-Length: 0\r\nContent-Length: 1\r\nHost"),
+    "many blanks": GET.replace(b"Host:", b"Host:" + b" \t" * 40),
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 }
 

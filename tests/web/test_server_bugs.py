@@ -111,7 +111,7 @@ async def test_to_be_closed_before_the_first_turn_is_no_bug(
 ) -> None:
     """A burst lets in more than there is room for."""
     monkeypatch.setattr(accept, "limit", lambda: 1)
-    monkeypatch.setattr(accept, "DEFER", 0)
+    monkeypatch.setitem(accept.OPTIONS, socket.TCP_DEFER_ACCEPT, 0)
     async with serving() as web:
         with ExitStack() as clients:
             for _ in range(accept.BURST):  # without a turn of the server's in between

@@ -7,7 +7,7 @@ import math
 import resource
 import socket
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import trio
@@ -23,6 +23,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from livenessprobe.health import Verdict
 from livenessprobe.web import accept, conversation, patience
 from livenessprobe.web.pieces import LIST_BYTES, Pieces
 from tests.web import harness
@@ -32,6 +33,7 @@ from tests.web.harness import (
     H2_HELLO,
     H2_PREFACE,
     H2C,
+    HEALTHY,
     Client,
     census,
     h2_request,
@@ -179,6 +181,40 @@ def test_a_connection_that_asks_nothing_does_not_last() -> None:
     assert 0 < patience.DRAIN < patience.IDLE < patience.LIFETIME <= 60
 
 
+async def test_others_run_between_the_requests_of_those_who_keep_their_connections() -> None:
+    turn, clients = 0, 20
+    answered_in: Counter[int] = Counter()
+
+    def judge() -> Verdict:
+        answered_in[turn] += 1
+        return HEALTHY
+
+    async def ask_once_more(connected: list[socket.socket]) -> None:
+        before = answered_in.total()
+        for client in connected:  # without a turn of the server's in between
+            client.sendall(GET)
+        while answered_in.total() < before + clients:
+            await trio.lowlevel.checkpoint()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await trio.lowlevel.checkpoint()
+            turn += 1
+
+    async with serving(judge) as web, trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        with ExitStack() as stack:
+            connected = [
+                stack.enter_context(socket.create_connection(web.address)) for _ in range(clients)
+            ]
+            await ask_once_more(connected)
+            answered_in.clear()
+            await ask_once_more(connected)
+        nursery.cancel_scope.cancel()
+    assert max(answered_in.values()) <= 2  # the turnstile is not told when a turn begins
+
+
 async def test_a_silent_connection_costs_a_descriptor_and_a_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -186,7 +222,7 @@ async def test_a_silent_connection_costs_a_descriptor_and_a_task(
     async with serving() as web:
         files, tasks = census()
         async with web.client():
-            # The client's, and after `accept.DEFER` ours.
+            # The client's, and after TCP_DEFER_ACCEPT ours.
             while census()[0] < files + 2:  # noqa: ASYNC110 - no event tells of it
                 await trio.sleep(0.01)
             await trio.testing.wait_all_tasks_blocked()
