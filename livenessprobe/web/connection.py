@@ -109,7 +109,7 @@ class Connection:
             if self._is_last or not await self._has_words(lifetime_ends):
                 return
             self._answer()
-        self.tasks.deadline = math.inf
+        self._allow(math.inf)
         await Conversation(self, self._house, self._unread, lifetime_ends).run()
 
     def _answer(self) -> None:

@@ -73,34 +73,28 @@ async def test_a_bug_is_not_taken_for_a_client_s_fault(
                 await trio.sleep_forever()
 
 
-@pytest.mark.parametrize("error", server.NO_BUGS)
+@pytest.mark.parametrize(
+    ("place", "error", "sent"),
+    [((Pieces, "take"), error, NOT_PLAIN) for error in server.NO_BUGS]
+    + [
+        ((plain, "answer"), error, sent)
+        for error in (OSError, MemoryError)
+        for sent in (GET, NOT_PLAIN)
+    ],
+)
 async def test_what_befalls_a_connection_is_no_bug(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    monkeypatch: pytest.MonkeyPatch,
+    place: tuple[object, str],
+    error: type[Exception],
+    sent: bytes,
 ) -> None:
-    take = Pieces.take
+    really = getattr(*place)
 
-    def befall(_: Pieces, *, http2: bool) -> bytes:
-        monkeypatch.setattr(Pieces, "take", take)
+    def befall(*_: object, **__: object) -> NoReturn:
+        monkeypatch.setattr(*place, really)
         raise error
 
-    monkeypatch.setattr(Pieces, "take", befall)
-    async with serving() as web, web.client(NOT_PLAIN) as client:
-        assert await client.rest() == b""
-        await web.assert_unharmed()
-
-
-@pytest.mark.parametrize("error", [OSError, MemoryError])
-@pytest.mark.parametrize("sent", [GET, NOT_PLAIN])
-async def test_what_befalls_an_answer_is_no_bug(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception], sent: bytes
-) -> None:
-    answer = plain.answer
-
-    def befall(*_: object) -> NoReturn:
-        monkeypatch.setattr(plain, "answer", answer)
-        raise error
-
-    monkeypatch.setattr(plain, "answer", befall)
+    monkeypatch.setattr(*place, befall)
     async with serving() as web, web.client(sent) as client:
         assert await client.rest() == b""
         await web.assert_unharmed()

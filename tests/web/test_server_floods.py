@@ -182,11 +182,11 @@ def test_a_connection_that_asks_nothing_does_not_last() -> None:
 
 
 async def test_others_run_between_the_requests_of_those_who_keep_their_connections() -> None:
-    turn, clients = 0, 20
+    clients, turns = 20, Turns()
     answered_in: Counter[int] = Counter()
 
     def judge() -> Verdict:
-        answered_in[turn] += 1
+        answered_in[turns.count] += 1
         return HEALTHY
 
     async def ask_once_more(connected: list[socket.socket]) -> None:
@@ -196,23 +196,17 @@ async def test_others_run_between_the_requests_of_those_who_keep_their_connectio
         while answered_in.total() < before + clients:
             await trio.lowlevel.checkpoint()
 
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            await trio.lowlevel.checkpoint()
-            turn += 1
-
-    async with serving(judge) as web, trio.open_nursery() as nursery:
-        nursery.start_soon(count_turns)
+    async with serving(judge) as web:
+        trio.lowlevel.add_instrument(turns)
         with ExitStack() as stack:
+            stack.callback(trio.lowlevel.remove_instrument, turns)
             connected = [
                 stack.enter_context(socket.create_connection(web.address)) for _ in range(clients)
             ]
             await ask_once_more(connected)
             answered_in.clear()
             await ask_once_more(connected)
-        nursery.cancel_scope.cancel()
-    assert max(answered_in.values()) <= 2  # the turnstile is not told when a turn begins
+    assert set(answered_in.values()) == {1}
 
 
 async def test_a_silent_connection_costs_a_descriptor_and_a_task(
