@@ -1,7 +1,7 @@
-"""`make run`: the program in front of a CSI driver of a few lines, to look at and to play with.
+"""`make run`: the program in front of a small CSI driver whose behaviour can be changed.
 
 The driver is a real gRPC server on a real socket; the program is a process of its own, started
-with the flags of a manifest. A word typed into the terminal is the driver's new mood.
+with the flags of a manifest. A mode typed into the terminal changes how the driver answers.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 ENDPOINT = "127.0.0.1:9808"
 
-# Nobody asks regularly here, so there would be nobody to follow.
+# No kubelet calls here, so there are no callers to follow.
 INTERVAL = "--probe-interval=1s"
 
-MOODS = ("ready", "starting", "failing", "hanging", "gone")
+MODES = ("ready", "starting", "failing", "hanging", "gone")
 
 WELCOME = f"""\
 livenessprobe polls a demo CSI driver once a second. In another terminal, ask it:
@@ -39,10 +39,9 @@ livenessprobe polls a demo CSI driver once a second. In another terminal, ask it
     curl -s 'http://{ENDPOINT}/readyz?verbose'
     curl -s http://{ENDPOINT}/metrics
 
-or open http://{ENDPOINT}/ in a browser. Then type how the driver shall be from now on, and look
-again:
+or open http://{ENDPOINT}/ in a browser. Then type a mode for the driver, and ask again:
 
-    {"  ".join(MOODS)}
+    {"  ".join(MODES)}
 
 Every change is logged here. Ctrl-C ends both.
 
@@ -50,42 +49,42 @@ Every change is logged here. Ctrl-C ends both.
 
 
 class DemoDriver(IdentityBase):
-    """A CSI driver on the socket at `path` that behaves as its mood is."""
+    """A CSI driver on the socket at `path` that answers according to its mode."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._mood = "ready"
+        self._mode = "ready"
         self._server = Server([self])
 
-    async def set_mood(self, mood: str) -> None:
-        """Behave like one of `MOODS` from the next call on; being there is part of it."""
-        if mood == "gone":
+    async def set_mode(self, mode: str) -> None:
+        """Switch to one of `MODES`; "gone" stops the server, any other mode starts it again."""
+        if mode == "gone":
             await self.stop()
         elif not self._path.exists():
             self._server = Server([self])
             await self._server.start(path=str(self._path))
-        self._mood = mood
+        self._mode = mode
 
     async def stop(self) -> None:
-        """Hang up and remove the socket, as a driver that ends does."""
+        """Close every connection and remove the socket, as a driver that exits does."""
         self._server.close()
         await self._server.wait_closed()
         self._path.unlink(missing_ok=True)
 
     async def probe(self, probe_request: ProbeRequest) -> ProbeResponse:  # noqa: ARG002 - it is empty
-        """Answer CSI's question whether the driver is healthy, and ready."""
-        if self._mood == "failing":
+        """Answer `Identity.Probe` according to the mode."""
+        if self._mode == "failing":
             raise GRPCError(Status.FAILED_PRECONDITION, "the storage backend is on fire")
-        if self._mood == "hanging":
+        if self._mode == "hanging":
             await asyncio.Event().wait()
-        return ProbeResponse(ready=self._mood == "ready")
+        return ProbeResponse(ready=self._mode == "ready")
 
     async def get_plugin_info(
         self,
         get_plugin_info_request: GetPluginInfoRequest,  # noqa: ARG002 - it is empty
     ) -> GetPluginInfoResponse:
-        """Tell the driver's name."""
+        """Answer `Identity.GetPluginInfo`."""
         return GetPluginInfoResponse(name="demo.csi.example.com", vendor_version="1.0")
 
 
@@ -95,7 +94,7 @@ async def run(flags: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         socket = Path(directory) / "csi.sock"
         driver = DemoDriver(socket)
-        await driver.set_mood("ready")
+        await driver.set_mode("ready")
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "livenessprobe"),
             *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", INTERVAL, *flags),
@@ -104,24 +103,24 @@ async def run(flags: Sequence[str]) -> int:
         # A terminal sends Ctrl-C to both; the demo ends when the program has.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
 
-        def set_mood(mood: str) -> None:
-            asyncio.run_coroutine_threadsafe(driver.set_mood(mood), loop).result()
-            _say(f"The driver is {mood} from its next Probe on.\n")
+        def set_mode(mode: str) -> None:
+            asyncio.run_coroutine_threadsafe(driver.set_mode(mode), loop).result()
+            _say(f"The driver is {mode} from its next Probe on.\n")
 
         # A daemon thread, since nothing else ends a read from a terminal.
-        threading.Thread(target=_read_moods, args=(sys.stdin, set_mood), daemon=True).start()
+        threading.Thread(target=_read_modes, args=(sys.stdin, set_mode), daemon=True).start()
         exit_code = await program.wait()
         await driver.stop()
     return exit_code
 
 
-def _read_moods(lines: Iterable[str], set_mood: Callable[[str], None]) -> None:
+def _read_modes(lines: Iterable[str], set_mode: Callable[[str], None]) -> None:
     for line in lines:
-        mood = line.strip().lower()
-        if mood in MOODS:
-            set_mood(mood)
-        elif mood:
-            _say(f"{mood!r} is none of {', '.join(MOODS)}\n")
+        mode = line.strip().lower()
+        if mode in MODES:
+            set_mode(mode)
+        elif mode:
+            _say(f"{mode!r} is not one of {', '.join(MODES)}\n")
 
 
 def _say(text: str) -> None:

@@ -1,12 +1,12 @@
-"""Protobuf messages, strictly.
+"""Parses protobuf messages strictly.
 
-betterproto reads what it can: it drops a field that is cut short, and takes a value of the wrong
-type as it comes. A Probe reply without fields means "ready", and a health request without fields
-asks for the whole, so leniency would read sense into garbage. Here a message is first held
-against the wire format and the types of its fields, those inside wrappers and map entries too.
+betterproto is lenient: it drops a field that is cut short, and accepts a value of the wrong type.
+A Probe reply without fields means "ready", and a health request without fields means the whole
+server, so a garbled message would be read as a valid one. So each message is first checked against
+the wire format and the types of its fields, including those inside wrappers and map entries.
 
-That takes a while, and a healthy driver gives the same few bytes for an answer every time, as
-callers do for a question. So what short messages were read as is remembered.
+The check is slow, and a healthy driver sends the same few bytes for every reply, as callers do for
+their requests. So the results for short messages are cached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=betterproto.Message)
 
-# What the fields of the messages are made of that are read here, CSI's and the health service's.
+# The types of field in the messages that are parsed here, CSI's and the health service's.
 _WIRE_TYPES = {
     betterproto.TYPE_BOOL: betterproto.WIRE_VARINT,
     betterproto.TYPE_STRING: betterproto.WIRE_LEN_DELIM,
@@ -32,10 +32,10 @@ _WIRE_TYPES = {
 }
 
 
-MAX_REMEMBERED_BYTES = 256
-"""A longer message is read anew each time, so that nobody fills the memory with theirs."""
+MAX_CACHED_BYTES = 256
+"""Longer messages are not cached, so that no peer can fill the memory."""
 
-_REMEMBERED = 16
+_CACHE_SIZE = 16
 
 
 class MalformedMessageError(ValueError):
@@ -45,24 +45,24 @@ class MalformedMessageError(ValueError):
 def parse(data: bytes, message_type: type[T]) -> T:
     """Return the message; raise `MalformedMessageError` if `data` is not exactly one.
 
-    For messages whose fields are strings, maps of strings and wrapped bools. Others may be given
-    the same object, so it is not to be changed.
+    For messages whose fields are strings, maps of strings and wrapped bools. The returned object
+    may be shared with other callers and must not be changed.
     """
-    read = _remember if len(data) <= MAX_REMEMBERED_BYTES else _read
+    parse_bytes = _cached_parse if len(data) <= MAX_CACHED_BYTES else _check_and_parse
     try:
-        return cast("T", read(data, message_type))
+        return cast("T", parse_bytes(data, message_type))
     except (LookupError, ValueError) as error:
         raise MalformedMessageError(f"{data[:64]!r} is no {message_type.__name__}") from error
 
 
-def _read(data: bytes, message_type: type[T]) -> T:
+def _check_and_parse(data: bytes, message_type: type[T]) -> T:
     # A message is a dataclass, which its base class does not say.
     schema = [FieldMetadata.get(field) for field in fields(cast("Any", message_type))]
     _check(data, schema)
     return message_type.FromString(data)
 
 
-_remember = lru_cache(_REMEMBERED)(_read)
+_cached_parse = lru_cache(_CACHE_SIZE)(_check_and_parse)
 
 
 def _check(data: bytes, schema: Iterable[FieldMetadata]) -> None:

@@ -1,9 +1,9 @@
-"""The log of the driver's health: a line for every change, a reminder while it is bad.
+"""Logs changes of the driver's health, and a reminder while it is unhealthy.
 
-A consumer of results. Every Probe has a line at -v=5; at level 0 only what an operator has to
-know: from which state to which, why, how long the old one lasted, and for how long the driver has
-not been healthy. What makes a state is its status; among unreachable drivers the reason too,
-which is our own and one of few, while a driver's words may differ every time.
+Every Probe has a line at -v=5. At level 0 there is a line for each change of state: the states, the
+reason, how long the previous one lasted, and for how long the driver has been unhealthy. A state is
+the Probe's status and gRPC status. For an unreachable driver the reason is part of the state too,
+since it is one of a few texts of ours, while a driver's own messages may differ every time.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REMINDER = 60.0
-"""Seconds between the lines about one failure that stays."""
+"""Seconds between two lines about the same lasting failure."""
 
 log = klog.get_logger(__name__)
 
 
 class StateLog:
-    """Logs what `observe` is fed with, of the driver at `socket_path`.
+    """Logs the results passed to `observe`, for the driver at `socket_path`.
 
-    `driver_name` returns its name if it is known by now.
+    `driver_name` returns the driver's name, or None while it is unknown.
     """
 
     def __init__(self, socket_path: str, driver_name: Callable[[], str | None]) -> None:
         self._socket_path = socket_path
         self._driver_name = driver_name
-        self._since: ProbeResult | None = None  # the first result of the state that holds
-        self._bad_since: ProbeResult | None = None  # the first result since the last healthy one
+        self._since: ProbeResult | None = None  # first result of the current state
+        self._bad_since: ProbeResult | None = None  # first result after the last healthy one
         self._logged_at = 0.0
 
     def observe(self, result: ProbeResult) -> None:
-        """Log one finished Probe, if it is worth a line."""
+        """Log one finished Probe if its line is due."""
         log.info("Probe finished", v=5, **self._values(result))
         if self._since is None or _state(self._since) != _state(result):
             self._log_change(result)
@@ -49,7 +49,7 @@ class StateLog:
         before: dict[str, str] = {}
         if self._since is not None:
             before["previous"] = self._since.status.value
-            before["lasted"] = _shown(_seconds_from(self._since, result))
+            before["lasted"] = _format_seconds(_seconds_from(self._since, result))
         if _is_healthy(result):
             self._log("Health check succeeded", result, **before)
             self._bad_since = None
@@ -60,7 +60,7 @@ class StateLog:
     def _log(self, message: str, result: ProbeResult, **more: str) -> None:
         values = self._values(result) | more
         if self._bad_since is not None and self._bad_since is not result:
-            values["unhealthy"] = _shown(_seconds_from(self._bad_since, result))
+            values["unhealthy"] = _format_seconds(_seconds_from(self._bad_since, result))
         if _is_healthy(result):
             log.info(message, v=0, **values)  # v, or a type checker looks for it in values
         else:
@@ -74,7 +74,7 @@ class StateLog:
         return values | {
             "socket": self._socket_path,
             "state": result.status.value,
-            "latency": _shown(result.latency),
+            "latency": _format_seconds(result.latency),
         }
 
 
@@ -83,13 +83,13 @@ def _is_healthy(result: ProbeResult) -> bool:
 
 
 def _state(result: ProbeResult) -> tuple[object, ...]:
-    words = result.message if result.status is ProbeStatus.UNREACHABLE else None
-    return result.status, result.grpc_status, words
+    reason = result.message if result.status is ProbeStatus.UNREACHABLE else None
+    return result.status, result.grpc_status, reason
 
 
 def _seconds_from(earlier: ProbeResult, later: ProbeResult) -> float:
     return later.finished_at - earlier.finished_at
 
 
-def _shown(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{seconds:.3f}s"

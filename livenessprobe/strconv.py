@@ -1,4 +1,4 @@
-"""Strings for others: Go's strconv.Quote, which its flag package and klog use, and JSON's."""
+"""Quotes and escapes strings: for flags and logs as Go's strconv.Quote, and for JSON."""
 
 import re
 

@@ -1,26 +1,26 @@
-"""From trio's clock to the wall clock, for people and Prometheus."""
+"""Converts times on trio's clock to wall-clock time, for display and for Prometheus."""
 
 import time
 
 import trio
 
 STEP = 1.0
-"""Seconds by which the wall clock has to differ before it counts as set anew.
+"""Seconds by which the wall clock must differ before it counts as set anew.
 
-Until then one moment has one time, whenever it is told: a timestamp that trembled would look to
-Prometheus like something that happened.
+Below that the offset stays constant: to Prometheus, a timestamp that jitters would look like an
+event.
 """
 
 
 class WallClock:
-    """What to add to a time on trio's clock to have it in seconds since the epoch."""
+    """The offset from trio's clock to seconds since the epoch."""
 
     def __init__(self) -> None:
         self._offset = _offset()
 
     @property
     def offset(self) -> float:
-        """In seconds; it changes only when somebody sets the wall clock."""
+        """Seconds to add to a time on trio's clock; changes only when the wall clock is set."""
         offset = _offset()
         if abs(offset - self._offset) > STEP:
             self._offset = offset

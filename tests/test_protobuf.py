@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from generated.csi.v1 import GetPluginInfoResponse, ProbeResponse
 from generated.grpc.health.v1 import HealthCheckRequest, HealthListRequest
-from livenessprobe.protobuf import MAX_REMEMBERED_BYTES, MalformedMessageError, parse
+from livenessprobe.protobuf import MAX_CACHED_BYTES, MalformedMessageError, parse
 
 PROTOS = ("csi_identity.proto", "grpc_health.proto")
 
@@ -111,11 +111,11 @@ def test_only_the_start_of_a_long_reply_is_shown() -> None:
 
 @pytest.mark.parametrize("spare", [0, -1])
 def test_a_short_message_is_read_once_and_a_long_one_each_time(spare: int) -> None:
-    name = "x" * (MAX_REMEMBERED_BYTES - 3 - spare)
+    name = "x" * (MAX_CACHED_BYTES - 3 - spare)
     data = b"\x0a" + varint(len(name)) + name.encode()
     first, second = (parse(data, GetPluginInfoResponse) for _ in range(2))
     assert first.name == second.name == name
-    assert (first is second) is (len(data) <= MAX_REMEMBERED_BYTES)
+    assert (first is second) is (len(data) <= MAX_CACHED_BYTES)
 
 
 def test_the_same_bytes_may_be_two_messages() -> None:

@@ -10,8 +10,8 @@ table            which flags there are
 kinds            the kinds of value: how each is read, and in which words it is refused
 go               Go's flag package: argv to the text of each flag, or a `UsageError`
 
-Each imports only from rooms below it. A value stays the text that was given until `config` needs
-what it means: `go` has seen that its kind can read it, messages quote it, `usage` shows it.
+Each module imports only from modules listed below it. Values stay text until `config` interprets
+them: `go` has checked that their kind can read them, messages quote them, and `usage` shows them.
 """
 
 from livenessprobe.flags.check_config import CheckConfig, parse_check

@@ -1,7 +1,7 @@
-"""From a `--csi-address`, in the forms that grpc-go dials, to the path of a UNIX socket.
+"""Parses `--csi-address`, in the forms that grpc-go dials, into the path of a UNIX socket.
 
 /csi/csi.sock  unix:///csi/csi.sock  unix:/csi/csi.sock    an absolute path
-csi.sock       unix:csi.sock                               one from the working directory on
+csi.sock       unix:csi.sock                               a path relative to the working directory
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 
 _HINT = "give the path of the CSI driver's socket, such as /csi/csi.sock"
-# What all of an address looks like, and why it is refused; the first row that fits is told.
+# A pattern for the whole address, and why it is refused; the first row that matches counts.
 _REFUSED = tuple(
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), reason)
     for pattern, reason in (

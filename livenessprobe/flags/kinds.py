@@ -1,4 +1,4 @@
-"""The kinds of value: how each is read, and in which words the reference refuses the rest.
+"""The kinds of flag value: how each is read, and the reference's error text for what is refused.
 
 A reader's ValueError says why; `go` puts the flag's name and value before it. Every reader takes
 time in proportion to the text, whatever it holds.

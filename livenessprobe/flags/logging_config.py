@@ -1,4 +1,4 @@
-"""What Kubernetes' component-base refuses of the logging flags, in its words."""
+"""The checks of Kubernetes' component-base on the logging flags, with its error texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def logging_errors(values: Mapping[str, str]) -> str | None:
-    """Return all that is wrong with the flags' texts as one text; None: nothing is."""
+    """Return all errors in the flags' texts as one text, or None if there is none."""
     errors = list(_errors(values))
     if len(errors) > 1:
         return f"[{', '.join(errors)}]"

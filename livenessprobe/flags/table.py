@@ -1,4 +1,4 @@
-"""The tables of flags: which there are, and what counts if they are not given."""
+"""The tables of flags, with their defaults and their help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Group(StrEnum):
-    """A chapter of the usage, by its title."""
+    """A section of the usage, by its title."""
 
     DRIVER = "The CSI driver"
     HTTP = "What is served over HTTP"
@@ -31,8 +31,8 @@ class Flag:
 
     Attributes:
         name: without dashes.
-        word: stands for the value in the usage; empty for a switch.
-        default: the text that counts if the flag is not given.
+        word: the placeholder of the value in the usage; empty for a switch.
+        default: the text in force if the flag is not given.
         help: whole sentences; of an ignored flag, why it has no effect.
 
     """

@@ -1,4 +1,4 @@
-"""The usage of each command, made of its table of flags."""
+"""The usage text of each command, rendered from its table of flags."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Usage of livenessprobe:
   livenessprobe [flags]
   livenessprobe check [flags]    asks once and exits: livenessprobe check --help
 
-Asks a CSI driver again and again, by its Probe() call, whether it is healthy,
-and gives its last answer to whoever asks: /healthz, /livez and /readyz over
-HTTP, each with ?verbose for the details, and grpc.health.v1.Health over gRPC.
+Calls a CSI driver's Probe() in the background and serves the last result as
+/healthz, /livez and /readyz over HTTP, each with ?verbose for the details, and
+as grpc.health.v1.Health over gRPC.
 """
 _CHECK_HEAD = """\
 Usage of livenessprobe check:
   livenessprobe check [flags]
 
-Asks a CSI driver once, by its Probe() call, whether it is healthy, and prints
-what it found. Exits with 0 if the driver is healthy, with 1 if it is not, and
-with 2 if it was not asked, since something is wrong with the flags.
+Calls a CSI driver's Probe() once and prints the result. Exits with 0 if the
+driver is healthy, with 1 if it is not, and with 2 if the flags are wrong and
+it was not asked.
 """
 _SYNTAX = "A flag takes one dash or two; its value stands behind = or is the next argument."
 
@@ -45,8 +45,8 @@ def check_usage() -> str:
 
 def _usage(head: str, table: Mapping[str, Flag]) -> str:
     groups = itertools.groupby(table.values(), key=lambda flag: flag.group)
-    chapters = (f"{title}:\n{_entries(flags)}" for title, flags in groups)
-    return "\n\n".join((f"{head}\n{_SYNTAX}", *chapters)) + "\n"
+    sections = (f"{title}:\n{_entries(flags)}" for title, flags in groups)
+    return "\n\n".join((f"{head}\n{_SYNTAX}", *sections)) + "\n"
 
 
 def _entries(flags: Iterable[Flag]) -> str:

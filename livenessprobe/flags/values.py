@@ -1,4 +1,4 @@
-"""What one value means, whichever command takes it, or why it cannot be served."""
+"""The values that more than one command takes, checked and converted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from livenessprobe.flags.table import FLAGS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Below this, the time that scheduling and one connection take would decide what the driver's
-# health is, and asking for it would cost more than the driver itself.
+# Below this, scheduling and the time to connect would decide the driver's health, and probing would
+# cost more than the driver itself.
 _SHORTEST = "100ms"
 
 

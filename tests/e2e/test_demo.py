@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: the demo in a process of its own, words typed into it."""
+"""`make run` as a newcomer meets it: the demo in a process of its own, modes typed into it."""
 
 import os
 import re
@@ -57,31 +57,31 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     demo.process.communicate(timeout=PATIENCE)
 
 
-def test_every_mood_shows(demo: Demo) -> None:
+def test_every_mode_shows(demo: Demo) -> None:
     demo.wait_for("ok")
-    for mood, body in [
+    for mode, body in [
         ("starting", "driver responded but is not ready"),
         ("failing", "desc = the storage backend is on fire"),
         ("hanging", "code = DeadlineExceeded"),
         ("gone", "no such file"),
         ("ready", "ok"),
     ]:
-        demo.type(mood)
+        demo.type(mode)
         demo.wait_for(body)
 
 
-def test_a_mood_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -> None:
+def test_a_mode_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -> None:
     demo.wait_for("ok")
     demo.type("")
     demo.type("Failing")
     wait_until(lambda: "The driver is failing from its next Probe on." in demo.log)
-    assert "is none of" not in demo.log
+    assert "is not one of" not in demo.log
 
 
 def test_another_word_is_answered_with_those_that_are_known(demo: Demo) -> None:
     demo.wait_for("ok")
     demo.type("angry")
-    wait_until(lambda: "'angry' is none of ready, starting, failing" in demo.log)
+    wait_until(lambda: "'angry' is not one of ready, starting, failing" in demo.log)
 
 
 @pytest.mark.parametrize(

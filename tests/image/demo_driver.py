@@ -10,7 +10,7 @@ from livenessprobe.demo import DemoDriver
 
 
 async def serve(path: Path) -> None:
-    await DemoDriver(path).set_mood("ready")
+    await DemoDriver(path).set_mode("ready")
     await asyncio.Event().wait()
 
 
