@@ -35,9 +35,12 @@ run: $(RUN)/ready
 # What is tested with more than Python: with a browser, a Prometheus, a real image, valgrind.
 WITH := browser prometheus image instructions
 
+# Most tests wait rather than compute, so two at a time suit two cores.
+WORKERS ?= 2
+
 test: $(DEV)/ready
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(addprefix --ignore=tests/,$(WITH)) $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore=tests/,$(WITH)) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(if $(PYTEST_ARGS),,$(BIN)/coverage report)
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +15,13 @@ def csi_socket(tmp_path: Path) -> Path:
 def csi_driver(csi_socket: Path) -> Iterator[CsiDriver]:
     with CsiDriver(csi_socket) as driver:
         yield driver
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape lone surrogates in captured logs: xdist's workers send their reports as UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
