@@ -1,15 +1,22 @@
-"""Who asks, and when they will ask again: from the times of requests to expected ones.
+"""Who asks, and when each asks next: learned from the times of requests.
 
-No clock, no IO: times are arguments, in seconds on one monotonic clock. A kubelet asks at a
-period of whole seconds, and nothing in a request tells which of its probes it is, so only times
-count:
+No clock, no IO: times are arguments, in seconds on one monotonic clock. A kubelet asks at a period
+of whole seconds, and nothing in a request says which of its probes it belongs to, so only times
+count. With a period of 10 s, from the first request on:
 
-    stray, stray, stray, each one period after the other -> a caller, whose next request is expected
-    a request where one is expected                      -> the caller goes on from there
-    two strays, one known period apart                   -> that caller at a new phase
-    two expected requests in a row that do not come      -> the caller is forgotten
+    0     unmatched: remembered
+    10    unmatched, and whole seconds after an unmatched one: a caller, expected at 20
+    20.4  a little late, still the expected one: confirmed, expected at 30.2, since the next may
+          well be in time
+    30    the expected one: expected at 40
+    40    not there: forgiven once, expected at 50
+    50    not there again: forgotten
 
-Probes of one period and phase count as one caller, since one Probe serves them all.
+Two unmatched requests may be whole seconds apart by chance. A caller learned from them is forgotten
+when its first request does not come. Of the confirmed callers that expect a request, the one with
+the shortest period has it; to the others it did not come. So a period that does not exist is
+forgotten, even a multiple of one that does. Requests that come together are one caller's, since one
+Probe serves them all.
 """
 
 from __future__ import annotations
@@ -21,25 +28,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOLERANCE = 0.1
-"""Seconds by which a request may miss its time.
+PRECISION = 0.1
+"""Seconds by which two requests may miss whole seconds and still teach a period."""
 
-A kubelet's are some milliseconds off, more on a busy node; two of different callers are rarely as
-close as that, and then one Probe serves both.
+MAX_LATENESS = 0.5
+"""Seconds by which a request may miss its time and still be the expected one.
+
+A kubelet's is some milliseconds late, and tenths of a second on a starved node.
 """
 
 MAX_PERIOD = 300
 """Seconds; the longest that manifests have is 180."""
 
 MAX_CALLERS = 8
-"""A pod has a few; more would be a way to make this module slow."""
+"""A pod has a few; a request of one more is unexpected, and gets a Probe of its own."""
 
-_MAX_STRAYS = 32
-"""Enough for three requests of each of `MAX_CALLERS` in between each other's."""
+_MAX_UNMATCHED = 8
+"""Requests to learn from; more would only find more periods that do not exist."""
 
-# A caller's trust is that of three requests at first. One that comes adds 1 up to the limit, one
-# that does not takes 2 away, so that half the requests are not enough to be a caller.
-_TRUST, _MAX_TRUST, _MISS = 3, 4, 2
+# A caller is learned with a confidence of 1. A request adds 1, up to the limit, and one that does
+# not come takes 2, so that a caller that comes half of the time is forgotten.
+_LEARNED, _MAX_CONFIDENCE, _MISSED = 1, 4, 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,28 +57,45 @@ class Caller:
 
     period: int
     expected: float
-    _trust: int = _TRUST
-
-    def came(self, now: float) -> None:
-        """Go on from a request."""
-        self.expected = now + self.period
-        self._trust = min(self._trust + 1, _MAX_TRUST)
+    _confidence: int = _LEARNED
 
     @property
-    def is_trusted(self) -> bool:
-        """Whether its next request can be counted on."""
-        return self._trust > 0
+    def is_confirmed(self) -> bool:
+        """Whether a request has come when it was expected, and not many were missed since."""
+        return self._confidence > _LEARNED
 
-    def go_on_to(self, now: float) -> None:
-        """Give up the requests that did not come, until one that can still come."""
-        while self.is_trusted and now > self.expected + TOLERANCE:
-            self.expected += self.period
-            self._trust -= _MISS
+    @property
+    def is_forgotten(self) -> bool:
+        return self._confidence <= 0
 
-    def accounts_for(self, now: float) -> bool:
-        """Return whether a request is the expected one, or came along with the one before."""
+    @property
+    def tolerance(self) -> float:
+        return min(MAX_LATENESS, self.period / 5)
+
+    def expects(self, now: float) -> bool:
+        """Return whether a request is the next one."""
+        return abs(now - self.expected) <= self.tolerance
+
+    def had(self, now: float) -> bool:
+        """Return whether a request came along with the one before."""
+        return abs(now - (self.expected - self.period)) <= self.tolerance
+
+    def record(self, now: float) -> None:
+        """Go on from the expected request."""
         off = now - self.expected
-        return abs(off) <= TOLERANCE or abs(off + self.period) <= TOLERANCE
+        self.expected += self.period + (off / 2 if off > 0 else off)
+        self._confidence = min(self._confidence + 1, _MAX_CONFIDENCE)
+
+    def skip_missed(self, now: float) -> None:
+        """Give up the requests that did not come, until one that can still come."""
+        while now > self.expected + self.tolerance and not self.is_forgotten:
+            self.expected += self.period
+            self._confidence -= _MISSED
+
+    def explains(self, earlier: float) -> bool:
+        """Return whether an earlier request was one of its own."""
+        ago = self.expected - earlier
+        return abs(ago - round(ago / self.period) * self.period) <= self.tolerance
 
 
 class Callers:
@@ -77,58 +103,53 @@ class Callers:
 
     def __init__(self) -> None:
         self._callers: list[Caller] = []
-        self._strays: deque[float] = deque(maxlen=_MAX_STRAYS)
-        self._periods: deque[int] = deque(maxlen=MAX_CALLERS)  # of all callers ever, newest last
+        self._unmatched: deque[float] = deque(maxlen=_MAX_UNMATCHED)
 
     def __iter__(self) -> Iterator[Caller]:
-        """Yield the callers that could be counted on at the last `go_on_to`."""
+        """Yield the callers that were known at the last `forget_missing`."""
         return iter(self._callers)
 
-    def go_on_to(self, now: float) -> None:
+    def forget_missing(self, now: float) -> None:
         """Forget the callers that do not come any more."""
         for caller in self._callers:
-            caller.go_on_to(now)
-        self._callers = [caller for caller in self._callers if caller.is_trusted]
+            caller.skip_missed(now)
+        self._callers = [caller for caller in self._callers if not caller.is_forgotten]
 
-    def asked(self, now: float) -> bool:
-        """Learn from one request; return whether it was expected."""
-        self.go_on_to(now)
-        accountable = [caller for caller in self._callers if caller.accounts_for(now)]
-        for caller in accountable:
-            if now >= caller.expected - TOLERANCE:
-                caller.came(now)
-        if accountable:
+    def record_request(self, now: float) -> bool:
+        """Learn from one request; return whether a known caller accounts for it."""
+        self.forget_missing(now)
+        if self.matches(now):
             return True
-        if not self._strays or now - self._strays[-1] > TOLERANCE:  # a storm teaches nothing
+        expecting = [caller for caller in self._callers if caller.expects(now)]
+        confirmed = [caller for caller in expecting if caller.is_confirmed]
+        if confirmed:
+            min(confirmed, key=lambda caller: caller.period).record(now)
+        else:
+            for caller in expecting:
+                caller.record(now)
+        if not expecting and (not self._unmatched or now - self._unmatched[-1] > PRECISION):
             self._learn(now)
-            self._strays.append(now)
-        return False
+        return bool(expecting)
 
-    def account_for(self, now: float) -> bool:
-        """Return whether the request that has just been asked was that of a caller known by now."""
-        return any(caller.accounts_for(now) for caller in self._callers)
+    def matches(self, now: float) -> bool:
+        """Return whether a request is, or came along with, the last one of a known caller."""
+        return any(caller.had(now) for caller in self._callers)
 
     def _learn(self, now: float) -> None:
-        for stray in reversed(self._strays):
-            period = round(now - stray)
-            if period > MAX_PERIOD or len(self._callers) == MAX_CALLERS:
+        for earlier in self._unmatched:
+            period = round(now - earlier)
+            if (
+                1 <= period <= MAX_PERIOD
+                and abs(now - earlier - period) <= PRECISION
+                and not any(c.is_confirmed and c.explains(earlier) for c in self._callers)
+            ):
+                self._add(Caller(period=period, expected=now + period))
+        self._unmatched.append(now)
+
+    def _add(self, caller: Caller) -> None:
+        if len(self._callers) == MAX_CALLERS:
+            unconfirmed = next((c for c in self._callers if not c.is_confirmed), None)
+            if unconfirmed is None:
                 return
-            if period and _near(now - stray, period) and self._is_plausible(period, stray):
-                self._strays.remove(stray)
-                self._meet(period, now)
-                return
-
-    def _is_plausible(self, period: int, stray: float) -> bool:
-        return period in self._periods or any(
-            _near(stray - earlier, period) for earlier in self._strays
-        )
-
-    def _meet(self, period: int, now: float) -> None:
-        if period in self._periods:
-            self._periods.remove(period)
-        self._periods.append(period)
-        self._callers.append(Caller(period=period, expected=now + period))
-
-
-def _near(gap: float, period: int) -> bool:
-    return abs(gap - period) <= TOLERANCE
+            self._callers.remove(unconfirmed)
+        self._callers.append(caller)

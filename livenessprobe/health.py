@@ -48,7 +48,7 @@ class Verdict:
     """What it rests on; None if no Probe has finished yet."""
     age: float = 0.0
     """Seconds since that Probe has finished."""
-    is_void: bool = False
+    is_expired: bool = False
     """Whether that is too long ago to say anything about the driver."""
 
 
@@ -73,7 +73,7 @@ def judge(
             "livenessprobe was stopped or starved, or its prober is stuck",
             last=last,
             age=age,
-            is_void=True,
+            is_expired=True,
         )
     healthy = is_yes(question, last.status)
     return Verdict(healthy=healthy, reason="ok" if healthy else last.message, last=last, age=age)

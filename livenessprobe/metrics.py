@@ -144,13 +144,13 @@ _TABLE = (
     _gauge(
         "schedule_info",
         "Whether Probes follow the callers or a fixed interval",
-        lambda status: {"auto" if status.schedule.follows_callers else "fixed": 1},
+        lambda status: {"auto" if status.schedule.fixed_interval is None else "fixed": 1},
         "mode",
     ),
     _gauge(
         "probe_interval_seconds",
         "Time from the start of the last Probe to when the next is due",
-        lambda status: status.schedule.interval,
+        lambda status: status.schedule.next_interval,
     ),
     _gauge(
         "callers",

@@ -1,9 +1,9 @@
 """The one task that asks whether the driver is healthy: wait for the schedule, Probe, publish.
 
 It is the only writer of results. Probes follow one another in this one task, so there is never
-more than one in flight, and each ends by its deadline, so there is always a next one. The wait
-for the next is a cancel scope, whose deadline follows the schedule's; whatever moves that one, a
-request or an event, is told to the prober in a plain call.
+more than one in flight, and each ends by its deadline, so there is always a next one. The wait for
+the next is a cancel scope whose deadline is the schedule's `due`. Requests and events that move it
+are plain calls, made while the task waits.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ HALTED = (
     "starved of CPU"
 )
 
+SHORT_PERIOD = (
+    "A caller's period is shorter than --probe-timeout. Answers come at once here, so a driver that "
+    "is gone or hangs gets failureThreshold periods, not as many timeouts, until it is restarted; "
+    "raise failureThreshold if it needs longer to come back"
+)
+
 log = klog.get_logger(__name__)
 
 
@@ -64,7 +70,8 @@ class Prober:
         self._publish = publish
         self._probe_timeout = probe_timeout
         self._wait = trio.CancelScope()
-        self._logged_void: ProbeResult | None = None
+        self._logged_expired: ProbeResult | None = None
+        self._logged_short_period = False
 
     async def run(self) -> None:
         """Probe whenever it is due, until cancelled."""
@@ -78,34 +85,37 @@ class Prober:
             result = await probe_once(self._probe, self._probe_timeout)
             if self._was_halted(result):
                 log.warning(HALTED, lasted=f"{result.latency:.3f}s")
-                self.schedule.came_to_nothing()
+                self.schedule.discarded()
                 continue
             self._note_delay(result)
             self.schedule.finished(result)
             self.last = result
             self._publish(result)
 
-    def ask(self, question: Question) -> Verdict:
-        """Answer one caller's question."""
+    def handle_request(self, question: Question) -> Verdict:
+        """Answer one caller's question, and let the schedule learn from it."""
         now = trio.current_time()
-        verdict = self.judge(question, now)
-        self.schedule.asked(now, healthy=verdict.healthy)
+        verdict = self.current_verdict(question, now)
+        self.schedule.record_request(now, healthy=verdict.healthy)
         self._reschedule()
-        if verdict.is_void:
-            self._log_void(verdict)
+        if verdict.is_expired:
+            self._log_expired(verdict)
+        if not self._logged_short_period:
+            self._log_short_period()
         return verdict
 
-    def judge(self, question: Question, now: float) -> Verdict:
-        """Answer somebody who only looks on: nothing follows from their asking."""
+    def current_verdict(self, question: Question, now: float) -> Verdict:
+        """Return the answer to a question without recording a request."""
         return health.judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
 
-    def hung_up(self) -> None:
-        """Learn that the driver has ended the connection of the last Probe."""
-        self.schedule.hung_up(trio.current_time())
+    def disconnected(self) -> bool:
+        """Record that the driver closed the held connection; return whether that is news."""
+        is_news = self.schedule.disconnected(trio.current_time())
         self._reschedule()
+        return is_news
 
     def recreated(self) -> None:
-        """Learn that the driver's socket is another one than at the last Probe's start."""
+        """Record that the driver's socket is another one than at the last Probe's start."""
         self.schedule.recreated(trio.current_time())
         self._reschedule()
 
@@ -117,10 +127,21 @@ class Prober:
         late = result.latency - self._probe_timeout
         return result.status is ProbeStatus.TIMED_OUT and late > LATENESS
 
-    def _log_void(self, verdict: Verdict) -> None:
-        if self._logged_void is not self.last:  # once is enough: the reason does not change
-            self._logged_void = self.last
+    def _log_expired(self, verdict: Verdict) -> None:
+        if self._logged_expired is not self.last:  # once is enough: the reason does not change
+            self._logged_expired = self.last
             log.error("Health check failed", err=verdict.reason, state="unknown")
+
+    def _log_short_period(self) -> None:
+        for caller in self.schedule.callers:
+            if caller.is_confirmed and caller.period < self._probe_timeout:
+                self._logged_short_period = True
+                log.info(
+                    SHORT_PERIOD,
+                    period=f"{caller.period}s",
+                    probe_timeout=f"{self._probe_timeout:g}s",
+                )
+                return
 
     def _note_delay(self, result: ProbeResult) -> None:
         if self.last is not None and result.finished_at > self.schedule.valid_until:

@@ -1,7 +1,7 @@
 """The composition: who is told what, and under which nursery.
 
     prober --result--> metrics, history, identity, statelog, watch
-    HTTP   --path----> prober.ask, metrics or a page, which look at the status
+    HTTP   --path----> prober.handle_request, metrics or a page, which look at the status
     watch  ----------> prober: the driver hung up, its socket is another one
 
 One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
@@ -96,7 +96,7 @@ async def _run(config: Config, driver: Driver) -> None:
             now=now,
             epoch=wall_clock.offset,
             driver_name=identity.driver_name,
-            verdict=prober.judge(Question.HEALTHZ, now),
+            verdict=prober.current_verdict(Question.HEALTHZ, now),
             history=history,
             schedule=prober.schedule,
             lag=prober.lag,
@@ -113,6 +113,10 @@ async def _run(config: Config, driver: Driver) -> None:
         statelog.observe(result)
         watch.observe(result)
 
+    def disconnected() -> None:
+        if prober.disconnected():
+            identity.disconnected()
+
     def recreated() -> None:
         identity.recreated()
         prober.recreated()
@@ -122,7 +126,8 @@ async def _run(config: Config, driver: Driver) -> None:
     )
     async with trio.open_nursery() as nursery:
         endpoint = endpoints.metrics(metrics.text, metrics.openmetrics)
-        table = routes(config, prober.ask, status, endpoint, started_at=trio.current_time())
+        started_at = trio.current_time()
+        table = routes(config, prober.handle_request, status, endpoint, started_at=started_at)
         await _serve_http(nursery, table, metrics.observe_answer)
         log.info(
             "Probing the CSI driver",
@@ -138,7 +143,7 @@ async def _run(config: Config, driver: Driver) -> None:
                 watch.run,
                 driver.wait_hung_up,
                 driver.socket_changed,
-                hung_up=prober.hung_up,
+                hung_up=disconnected,
                 recreated=recreated,
             )
         )

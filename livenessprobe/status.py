@@ -33,6 +33,6 @@ class Status:
     @property
     def state(self) -> ProbeStatus | None:
         """How the last Probe ended; None if there was none, or too long ago to say anything."""
-        if self.verdict.last is None or self.verdict.is_void:
+        if self.verdict.last is None or self.verdict.is_expired:
             return None
         return self.verdict.last.status

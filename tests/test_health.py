@@ -64,5 +64,5 @@ def test_an_older_result_says_only_that_the_prober_is_stuck(
         "livenessprobe was stopped or starved, or its prober is stuck",
         last=last,
         age=42.5,
-        is_void=True,
+        is_expired=True,
     )

@@ -246,7 +246,7 @@ def test_the_schedule_in_force(metrics: Metrics, world: World) -> None:
 def test_callers(metrics: Metrics, world: World) -> None:
     assert of_driver(metrics, "callers") == 0
     for time in 3, 6, 7.5, 9, 12, 14.5, 15, 18, 21, 21.5:  # every 3 and every 7 seconds
-        world.schedule.asked(time, healthy=True)
+        world.schedule.record_request(time, healthy=True)
     assert of_driver(metrics, "callers") == 2
     assert of_driver(metrics, "caller_period_seconds") == 3
 
@@ -255,7 +255,7 @@ def test_callers_who_stay_away_are_forgotten_at_a_fixed_interval_too() -> None:
     world = World(interval=5.0, driver_name="fake.csi")
     metrics = Metrics(world)
     for time in 1, 6, 11:
-        world.schedule.asked(time, healthy=True)
+        world.schedule.record_request(time, healthy=True)
     world.observe(READY, 12.0)
     assert of_driver(metrics, "callers") == 1
     world.observe(READY, 100.0)
@@ -304,7 +304,7 @@ def test_a_healthy_driver_has_at_most_a_hundred_series(metrics: Metrics, world: 
     metrics.observe_call(PROBE, "OK", 0.002)
     metrics.observe_call(GET_PLUGIN_INFO, "OK", 0.002)
     for number in range(3):
-        world.schedule.asked(10.0 * number, healthy=True)
+        world.schedule.record_request(10.0 * number, healthy=True)
     world.observe(READY, 30.0)
     for endpoint in "/healthz", "/metrics":
         metrics.observe_answer(endpoint, 200, 0.001)

@@ -94,7 +94,7 @@ class Running:
 async def test_before_the_first_result_a_caller_hears_that_nothing_is_known(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    assert Running(nursery).prober.ask(Question.HEALTHZ) is health.NOTHING_KNOWN
+    assert Running(nursery).prober.handle_request(Question.HEALTHZ) is health.NOTHING_KNOWN
 
 
 async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
@@ -102,15 +102,15 @@ async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
 ) -> None:
     running = Running(nursery)
     await trio.sleep(4.0)
-    verdict = running.prober.ask(Question.HEALTHZ)
+    verdict = running.prober.handle_request(Question.HEALTHZ)
     assert verdict.healthy
     assert verdict.age == pytest.approx(4.0)
     await trio.sleep(0.1)
     assert running.starts == pytest.approx([0.0, 4.0])
-    assert running.prober.ask(Question.HEALTHZ).age == pytest.approx(0.1)
+    assert running.prober.handle_request(Question.HEALTHZ).age == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("event", [Prober.hung_up, Prober.recreated])
+@pytest.mark.parametrize("event", [Prober.disconnected, Prober.recreated])
 async def test_an_event_starts_a_probe_at_once(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, event: Callable[[Prober], None]
 ) -> None:
@@ -120,7 +120,7 @@ async def test_an_event_starts_a_probe_at_once(
     event(running.prober)
     await trio.sleep(0.1)
     assert running.starts == pytest.approx([0.0, 0.5])
-    assert running.prober.ask(Question.HEALTHZ).reason == "gone"
+    assert running.prober.handle_request(Question.HEALTHZ).reason == "gone"
 
 
 async def test_what_happens_during_a_probe_is_no_news_to_it(
@@ -129,8 +129,8 @@ async def test_what_happens_during_a_probe_is_no_news_to_it(
     running = Running(nursery)
     running.outcome = answering(ready=True, after=0.5)
     await trio.sleep(0.25)
-    running.prober.hung_up()
-    running.prober.ask(Question.HEALTHZ)
+    running.prober.disconnected()
+    running.prober.handle_request(Question.HEALTHZ)
     await trio.sleep(5.0)
     assert running.starts == [0.0]
 
@@ -145,11 +145,11 @@ async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
     await trio.sleep(1.0)
     autojump_clock.jump(60.0)
     for _ in range(3):  # before any other task has noticed the time
-        verdict = running.prober.ask(Question.HEALTHZ)
+        verdict = running.prober.handle_request(Question.HEALTHZ)
         assert not verdict.healthy
         assert "finished 61s ago, the next one should have by now" in verdict.reason
     await trio.sleep(0.1)
-    assert running.prober.ask(Question.HEALTHZ).healthy
+    assert running.prober.handle_request(Question.HEALTHZ).healthy
     assert running.starts == pytest.approx([0.0, 61.0])
     told = capsys.readouterr().err.splitlines()
     assert ["Health check failed" in line for line in told] == [True, False]
@@ -165,7 +165,7 @@ async def test_a_halt_counts_once_as_a_missed_deadline_and_a_short_one_does_not(
     for halt, missed in (1.0, 0), (60.0, 1):
         await trio.sleep(1.0)
         running.outcome = answering(ready=True, after=10.0)
-        running.prober.hung_up()
+        running.prober.disconnected()
         await trio.sleep(0.1)
         running.outcome = answering(ready=True)
         autojump_clock.jump(3.0 + halt)
@@ -181,7 +181,7 @@ async def test_who_only_looks_on_changes_nothing(
     await trio.sleep(0.5)
     due = running.prober.schedule.due
     now = trio.current_time()
-    assert running.prober.judge(Question.HEALTHZ, now).reason == "gone"
+    assert running.prober.current_verdict(Question.HEALTHZ, now).reason == "gone"
     assert running.prober.schedule.due == due
     assert not list(running.prober.schedule.callers)
 

@@ -175,10 +175,10 @@ class ProberMachine(RuleBasedStateMachine):
         self.status, self.latency, self.stuck = status, latency, stuck
         in_trio(self.ask_apart, questions, gaps)
 
-    @rule(event=st.sampled_from([Prober.hung_up, Prober.recreated]))
+    @rule(event=st.sampled_from([Prober.disconnected, Prober.recreated]))
     def tell(self, event: Callable[[Prober], None]) -> None:
         # The second is for what is seen of a new socket while it is probed.
-        self.may_be_out_of_turn += 1 if event is Prober.hung_up else 2
+        self.may_be_out_of_turn += 1 if event is Prober.disconnected else 2
         in_trio(self.let_pass, 0.0, partial(event, self.prober))
 
     # The host
@@ -229,7 +229,7 @@ class ProberMachine(RuleBasedStateMachine):
 
     def check_answer(self, question: Question) -> None:
         now = trio.current_time()
-        verdict = self.prober.ask(question)
+        verdict = self.prober.handle_request(question)
         if self.last is None:
             assert not verdict.healthy
             return
@@ -239,7 +239,7 @@ class ProberMachine(RuleBasedStateMachine):
         if verdict.healthy:
             assert how in YES[question]
             assert verdict.age <= self.longest_gap() + ROUNDING
-        elif verdict.is_void:  # then it is the host's fault, and for so long that all may know
+        elif verdict.is_expired:  # then it is the host's fault, and for so long that all may know
             assert self.lost + self.overtime(now) > SLACK - ROUNDING
         else:
             assert how not in YES[question]

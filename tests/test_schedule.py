@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.schedule import IDLE, REST, SLACK, SPACING, Schedule
+from livenessprobe.schedule import IDLE, DISCONNECT_COOLDOWN, SLACK, SPACING, Schedule
 
 T = 3.0
 
@@ -48,7 +48,7 @@ class Driven:
             yield self.probe()
 
     def ask(self, now: float) -> None:
-        self.schedule.asked(now, healthy=self.status is READY)
+        self.schedule.record_request(now, healthy=self.status is READY)
 
     def ask_regularly(self, period: int, times: int, start: float = 0.6) -> float:
         """Ask at this period from `start` on; return when the next request would come."""
@@ -217,7 +217,7 @@ def test_a_probe_that_came_to_nothing_is_still_due_and_puts_nothing_off() -> Non
     driven = Driven(interval=10.0)
     driven.probe()
     driven.schedule.began(30.0)
-    driven.schedule.came_to_nothing()
+    driven.schedule.discarded()
     assert driven.schedule.due == 10.0
     assert driven.schedule.valid_until == 10.0 + T + SLACK
 
@@ -238,20 +238,20 @@ def test_but_not_more_slowly_than_the_interval() -> None:
 def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
     driven = Driven()
     driven.probe()
-    driven.schedule.hung_up(0.5)
+    driven.schedule.disconnected(0.5)
     assert driven.schedule.due == 0.5
 
 
 def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while() -> None:
     driven = Driven()
     driven.probe()
-    driven.schedule.hung_up(0.5)
+    driven.schedule.disconnected(0.5)
     driven.probe()
-    driven.schedule.hung_up(1.0)
+    driven.schedule.disconnected(1.0)
     assert driven.schedule.due == 0.5 + IDLE
-    driven.until(0.5 + REST)
-    driven.schedule.hung_up(0.6 + REST)
-    assert driven.schedule.due == 0.6 + REST
+    driven.until(0.5 + DISCONNECT_COOLDOWN)
+    driven.schedule.disconnected(0.6 + DISCONNECT_COOLDOWN)
+    assert driven.schedule.due == 0.6 + DISCONNECT_COOLDOWN
 
 
 # A dying process may lose its connections before its listener: it still accepts, and answers not.
@@ -259,22 +259,22 @@ def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while
 def test_a_hang_up_of_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
     driven = Driven()
     driven.probe()
-    driven.schedule.hung_up(0.5)
+    driven.schedule.disconnected(0.5)
     driven.status = found
     driven.probe()
     driven.status = READY
     driven.until(8.0)
-    driven.schedule.hung_up(8.5)
+    driven.schedule.disconnected(8.5)
     assert driven.schedule.due == 8.5
 
 
 def test_a_hang_up_of_a_driver_that_was_replaced_silences_none() -> None:
     driven = Driven()
     driven.probe()
-    driven.schedule.hung_up(0.5)
+    driven.schedule.disconnected(0.5)
     driven.schedule.recreated(0.5)
     driven.probe()
-    driven.schedule.hung_up(3.0)
+    driven.schedule.disconnected(3.0)
     assert driven.schedule.due == 3.0
 
 

@@ -76,7 +76,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.now += seconds
             self.in_flight = False
             self.out_of_turn += 2  # that one, and the next as after any halt
-            self.schedule.came_to_nothing()
+            self.schedule.discarded()
 
     @rule(seconds=st.floats(min_value=0.001, max_value=400.0))
     def wait(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule()
     def hang_up(self) -> None:
-        self.schedule.hung_up(self.now)
+        self.schedule.disconnected(self.now)
         self.out_of_turn += self.schedule.due <= self.now
 
     @rule()
@@ -126,7 +126,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.check_that_nothing_is_amplified()
         else:  # void: only if the next Probe should have ended by now
             assert self.now > self.schedule.due + self.timeout + SLACK
-        self.schedule.asked(self.now, healthy=verdict.healthy)
+        self.schedule.record_request(self.now, healthy=verdict.healthy)
 
     def check_that_nothing_is_amplified(self) -> None:
         if self.first_failing_answer is None:

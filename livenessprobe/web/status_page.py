@@ -93,8 +93,8 @@ def _facts(status: Status) -> dict[str, object]:
         "latency": verdict.last.latency if verdict.last else None,
         "since": history.last_change and ago(history.last_change.finished_at),
         "schedule": {
-            "mode": "auto" if schedule.follows_callers else "fixed",
-            "interval": schedule.interval,
+            "mode": "auto" if schedule.fixed_interval is None else "fixed",
+            "interval": schedule.next_interval,
             "due_in": schedule.due - status.now,
             "in_flight": schedule.in_flight,
             "timeout": schedule.probe_timeout,

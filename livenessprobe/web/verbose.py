@@ -36,12 +36,12 @@ def _lines(name: str, verdict: Verdict, driver_name: str | None) -> Iterator[str
 
 def _about(verdict: Verdict, last: ProbeResult) -> Iterator[str]:
     is_unreachable = last.status is ProbeStatus.UNREACHABLE
-    if verdict.is_void:
+    if verdict.is_expired:
         yield _check("csi-probe", "its result is too old")
     else:
         yield _check("csi-probe", None if verdict.healthy else verdict.reason)
     yield _check("socket", last.message if is_unreachable else None)
-    yield _check("prober", verdict.reason if verdict.is_void else None)
+    yield _check("prober", verdict.reason if verdict.is_expired else None)
     yield f"result age: {verdict.age:.3f}s"
     yield f"Probe latency: {last.latency:.3f}s"
 

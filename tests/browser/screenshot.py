@@ -53,7 +53,7 @@ def live() -> World:
                 latency *= chance.lognormvariate(0, 0.4)
                 latency *= 60 if chance.random() < 0.01 else 1  # a disk that wakes up
             world.observe(state, request - before + latency, latency=latency, message=reason)
-        world.schedule.asked(float(request), healthy=state is READY)
+        world.schedule.record_request(float(request), healthy=state is READY)
     world.now += 0.4
     return world
 

@@ -109,7 +109,7 @@ class Cached:
     async def ask(self, caller: str, patience: float) -> Answer:  # noqa: ARG002 - it never waits
         now = trio.current_time()
         next_is_coming = self._in_flight or self._prober.schedule.due <= now
-        verdict = self._prober.ask(Question.HEALTHZ)
+        verdict = self._prober.handle_request(Question.HEALTHZ)
         return Answer(
             caller=caller,
             asked_at=now,
@@ -123,7 +123,7 @@ class Cached:
         """Let the connection of the last Probe end, if there is one."""
         if self._connected:
             self._connected = False
-            self._prober.hung_up()
+            self._prober.disconnected()
 
     async def driver_came(self) -> None:
         """Let the prober find the other socket, for which it looks while the driver is bad."""

@@ -138,7 +138,7 @@ def test_a_result_too_old(world: World) -> None:
 def test_the_schedule_and_the_callers(world: World) -> None:
     world.observe(READY, 100.0, latency=0.5)
     for number in range(3):
-        world.schedule.asked(101.0 + 5 * number, healthy=True)
+        world.schedule.record_request(101.0 + 5 * number, healthy=True)
     world.now = 112.0
     shown = data(world)
     assert shown["callers"] == [{"period": 5, "expected_in": 4.0}]
