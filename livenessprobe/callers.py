@@ -6,9 +6,8 @@ count. With a period of 10 s, from the first request on:
 
     0     unmatched: remembered
     10    unmatched, and whole seconds after an unmatched one: a caller, expected at 20
-    20.4  a little late, still the expected one: confirmed, expected at 30.2, since the next may
-          well be in time
-    30    the expected one: expected at 40
+    20.4  late, and still the expected one: confirmed, and the next expected at 30.05
+    30    early by less than PRECISION: expected at 40
     40    not there: forgiven once, expected at 50
     50    not there again: forgotten
 
@@ -29,12 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRECISION = 0.1
-"""Seconds by which two requests may miss whole seconds and still teach a period."""
+"""Seconds by which two requests may miss whole seconds, and by which one may be early."""
 
 MAX_LATENESS = 0.5
-"""Seconds by which a request may miss its time and still be the expected one.
+"""Seconds by which a request may be late, a fifth of its period at most.
 
 A kubelet's is some milliseconds late, and tenths of a second on a starved node.
+"""
+
+MAX_DRIFT = PRECISION / 2
+"""Seconds by which one late request puts off those that follow.
+
+A kubelet's next request is in time again, but a loop around `sleep 10` is late each time.
 """
 
 MAX_PERIOD = 300
@@ -68,34 +73,31 @@ class Caller:
     def is_forgotten(self) -> bool:
         return self._confidence <= 0
 
-    @property
-    def tolerance(self) -> float:
-        return min(MAX_LATENESS, self.period / 5)
-
     def expects(self, now: float) -> bool:
         """Return whether a request is the next one."""
-        return abs(now - self.expected) <= self.tolerance
+        return self._is_in_time(now - self.expected)
 
     def had(self, now: float) -> bool:
         """Return whether a request came along with the one before."""
-        return abs(now - (self.expected - self.period)) <= self.tolerance
+        return self._is_in_time(now - self.expected + self.period)
+
+    def _is_in_time(self, late: float) -> bool:
+        return -PRECISION <= late <= min(MAX_LATENESS, self.period / 5)
 
     def record(self, now: float) -> None:
         """Go on from the expected request."""
-        off = now - self.expected
-        self.expected += self.period + (off / 2 if off > 0 else off)
+        self.expected += self.period + min(now - self.expected, MAX_DRIFT)
         self._confidence = min(self._confidence + 1, _MAX_CONFIDENCE)
 
     def skip_missed(self, now: float) -> None:
         """Give up the requests that did not come, until one that can still come."""
-        while now > self.expected + self.tolerance and not self.is_forgotten:
+        while now > self.expected and not self.expects(now) and not self.is_forgotten:
             self.expected += self.period
             self._confidence -= _MISSED
 
     def explains(self, earlier: float) -> bool:
         """Return whether an earlier request was one of its own."""
-        ago = self.expected - earlier
-        return abs(ago - round(ago / self.period) * self.period) <= self.tolerance
+        return self._is_in_time((earlier - self.expected + PRECISION) % self.period - PRECISION)
 
 
 class Callers:
@@ -147,9 +149,8 @@ class Callers:
         self._unmatched.append(now)
 
     def _add(self, caller: Caller) -> None:
-        if len(self._callers) == MAX_CALLERS:
-            unconfirmed = next((c for c in self._callers if not c.is_confirmed), None)
-            if unconfirmed is None:
-                return
-            self._callers.remove(unconfirmed)
         self._callers.append(caller)
+        if len(self._callers) > MAX_CALLERS:
+            # The one that would take longest to prove wrong.
+            unconfirmed = (caller for caller in self._callers if not caller.is_confirmed)
+            self._callers.remove(max(unconfirmed, key=lambda caller: caller.expected))
