@@ -58,9 +58,10 @@ _LEARNED, _MAX_CONFIDENCE, _MISSED = 1, 4, 2
 
 @dataclass(slots=True, kw_only=True)
 class Caller:
-    """One regular caller: its period and its next request, in seconds."""
+    """One regular caller: its period, its last request and its next, in seconds."""
 
     period: int
+    last: float
     expected: float
     _confidence: int = _LEARNED
 
@@ -77,15 +78,12 @@ class Caller:
         """Return whether a request is the next one."""
         return self._is_in_time(now - self.expected)
 
-    def had(self, now: float) -> bool:
-        """Return whether a request came along with the one before."""
-        return self._is_in_time(now - self.expected + self.period)
-
     def _is_in_time(self, late: float) -> bool:
         return -PRECISION <= late <= min(MAX_LATENESS, self.period / 5)
 
     def record(self, now: float) -> None:
         """Go on from the expected request."""
+        self.last = now
         self.expected += self.period + min(now - self.expected, MAX_DRIFT)
         self._confidence = min(self._confidence + 1, _MAX_CONFIDENCE)
 
@@ -135,7 +133,7 @@ class Callers:
 
     def matches(self, now: float) -> bool:
         """Return whether a request is, or came along with, the last one of a known caller."""
-        return any(caller.had(now) for caller in self._callers)
+        return any(now - caller.last <= PRECISION for caller in self._callers)
 
     def _learn(self, now: float) -> None:
         for earlier in self._unmatched:
@@ -145,7 +143,7 @@ class Callers:
                 and abs(now - earlier - period) <= PRECISION
                 and not any(c.is_confirmed and c.explains(earlier) for c in self._callers)
             ):
-                self._add(Caller(period=period, expected=now + period))
+                self._add(Caller(period=period, last=now, expected=now + period))
         self._unmatched.append(now)
 
     def _add(self, caller: Caller) -> None:
