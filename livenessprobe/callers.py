@@ -76,10 +76,7 @@ class Caller:
 
     def expects(self, now: float) -> bool:
         """Return whether a request is the next one."""
-        return self._is_in_time(now - self.expected)
-
-    def _is_in_time(self, late: float) -> bool:
-        return -PRECISION <= late <= min(MAX_LATENESS, self.period / 5)
+        return -PRECISION <= now - self.expected <= min(MAX_LATENESS, self.period / 5)
 
     def record(self, now: float) -> None:
         """Go on from the expected request."""
@@ -95,7 +92,7 @@ class Caller:
 
     def explains(self, earlier: float) -> bool:
         """Return whether an earlier request was one of its own."""
-        return self._is_in_time((earlier - self.expected + PRECISION) % self.period - PRECISION)
+        return (earlier - self.expected + PRECISION) % self.period <= 2 * PRECISION
 
 
 class Callers:
