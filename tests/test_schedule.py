@@ -6,7 +6,14 @@ from itertools import pairwise
 import pytest
 
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.schedule import IDLE, DISCONNECT_COOLDOWN, SLACK, SPACING, Schedule
+from livenessprobe.schedule import (
+    DISCONNECT_COOLDOWN,
+    IDLE,
+    MARGIN,
+    SLACK,
+    SPACING,
+    Schedule,
+)
 
 T = 3.0
 
@@ -101,41 +108,70 @@ def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
     assert 60.9 <= driven.schedule.due <= 61.0
 
 
+@pytest.mark.parametrize("latency", [0.002, 0.3])
 @pytest.mark.parametrize(
-    ("period", "latency", "before"),
+    ("period", "before"),
     [
-        # A quick driver: to notice errors, and a timeout earlier, to notice that it hangs.
-        (10, 0.002, [3.25, 0.25]),
-        (60, 0.049, [3.25, 0.25]),
-        (4, 0.002, [3.25, 0.25]),
-        # 3.25 s before the next request but one, or with the other Probe.
-        (2, 0.002, [1.25, 0.25]),
-        (3, 0.002, [0.25]),
-        (1, 0.002, [0.25]),
-        # Others: once.
-        (10, 0.3, [3.05]),
-        (180, 2.9, [3.05]),
-        (4, 0.3, [3.05]),
-        (2, 0.3, [1.05]),
-        (1, 0.3, [0.5]),
+        (180, T + MARGIN),
+        (60, T + MARGIN),
+        (10, T + MARGIN),
+        (4, T + MARGIN),
+        # T + MARGIN before the next request but one, or two, or three.
+        (3, 0.25),
+        (2, 1.25),
     ],
 )
-def test_a_known_caller_is_served_shortly_before_it_asks(
-    period: int, latency: float, before: list[float]
+def test_an_expected_request_is_one_probe_that_has_timed_out_by_then(
+    period: int, before: float, latency: float
 ) -> None:
     driven = Driven(latency=latency)
     request = driven.ask_regularly(period, times=8)
     begins = driven.until(request)
-    assert rounded([request - begun for begun in begins]) == pytest.approx(before, abs=0.01)
+    assert [request - begun for begun in begins] == [pytest.approx(before)]
 
 
-def test_callers_that_ask_close_to_each_other_share_their_probes() -> None:
+def test_a_period_of_a_second_is_a_probe_a_second() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(1, times=8)
+    assert [request - begun for begun in driven.until(request)] == [pytest.approx(0.25)]
+
+
+def test_the_third_request_of_a_caller_is_served() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(30, times=2)
+    assert request - driven.until(request)[-1] == pytest.approx(T + MARGIN)
+
+
+def test_a_caller_that_is_not_confirmed_puts_no_probe_off() -> None:
+    driven = Driven()
+    driven.ask_regularly(180, times=2, start=100.0)
+    begins = driven.until(460.0)
+    assert max(later - begun for begun, later in pairwise(begins)) <= IDLE
+    driven.ask(460.0)
+    assert driven.schedule.due == pytest.approx(640.0 - T - MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("apart", "begins"), [(0.9, [77.35]), (1.1, [77.35, 78.45]), (-0.5, [76.85])]
+)
+def test_callers_that_ask_close_to_each_other_share_their_probes(
+    apart: float, begins: list[float]
+) -> None:
     driven = Driven()
     for number in range(8):
-        for start in (0.6, 1.0):
+        for start in sorted([0.6, 0.6 + apart]):
             driven.until(start + number * 10)
             driven.ask(start + number * 10)
-    assert rounded(driven.until(82.0)) == [77.35, 80.35]
+    assert rounded(driven.until(82.0)) == begins
+
+
+def test_a_hang_that_outlasts_a_period_is_followed_by_the_next_probe_at_once() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(2, times=8)
+    driven.status, driven.latency = TIMED_OUT, T
+    began = driven.probe()
+    assert began == pytest.approx(request - 1.25)
+    assert driven.probe() == pytest.approx(began + T)
 
 
 def test_an_unexpected_request_calls_for_a_probe_but_not_sooner_than_a_second_later() -> None:
@@ -183,11 +219,11 @@ def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> 
     assert driven.schedule.due == 4.0 + T + SPACING
 
 
-def test_a_failing_quick_driver_is_not_asked_early_too() -> None:
+def test_a_failing_driver_is_asked_after_a_failing_answer_and_before_the_next() -> None:
     driven = Driven()
     driven.status = FAILED
     request = driven.ask_regularly(10, times=8)
-    assert rounded([request - begun for begun in driven.until(request)]) == [9.25, 0.25]
+    assert rounded([request - begun for begun in driven.until(request)]) == [10.0, T + MARGIN]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +249,7 @@ def test_a_recovery_is_seen_in_time_for_a_caller_that_is_not_known_among_others(
     assert max(later - begun for begun, later in pairwise(begins)) <= T + SPACING
 
 
-def test_a_probe_that_came_to_nothing_is_still_due_and_puts_nothing_off() -> None:
+def test_a_discarded_probe_is_still_due_and_puts_nothing_off() -> None:
     driven = Driven(interval=10.0)
     driven.probe()
     driven.schedule.began(30.0)
@@ -242,7 +278,7 @@ def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
     assert driven.schedule.due == 0.5
 
 
-def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while() -> None:
+def test_a_connection_closed_by_a_driver_that_lives_silences_those_that_follow_for_a_while() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -256,7 +292,7 @@ def test_a_hang_up_of_a_driver_that_lives_silences_those_that_follow_for_a_while
 
 # A dying process may lose its connections before its listener: it still accepts, and answers not.
 @pytest.mark.parametrize("found", [UNREACHABLE, FAILED, TIMED_OUT])
-def test_a_hang_up_of_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
+def test_a_connection_closed_by_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -268,7 +304,7 @@ def test_a_hang_up_of_a_driver_that_died_silences_none(found: ProbeStatus) -> No
     assert driven.schedule.due == 8.5
 
 
-def test_a_hang_up_of_a_driver_that_was_replaced_silences_none() -> None:
+def test_a_connection_closed_by_a_driver_that_was_replaced_silences_none() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -308,7 +344,7 @@ def test_a_new_socket_during_a_probe_makes_one_due_after_it() -> None:
     assert driven.schedule.due > 3.1
 
 
-def test_a_result_counts_until_the_next_probe_ought_to_have_ended() -> None:
+def test_a_result_is_valid_until_the_next_probe_should_have_ended() -> None:
     driven = Driven(interval=10.0)
     driven.probe()
     assert driven.schedule.valid_until == 10.0 + T + SLACK
@@ -316,7 +352,7 @@ def test_a_result_counts_until_the_next_probe_ought_to_have_ended() -> None:
     assert driven.schedule.valid_until == 10.0 + T + SLACK
 
 
-def test_nothing_puts_off_the_time_at_which_a_result_ends_to_count() -> None:
+def test_nothing_puts_off_the_time_at_which_a_result_expires() -> None:
     driven = Driven()
     driven.probe()
     due = driven.schedule.due
