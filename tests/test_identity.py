@@ -1,13 +1,14 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import trio
 import trio.testing
 
 from livenessprobe.errors import DriverError, DriverUnreachableError, RPCError
-from livenessprobe.identity import RETRY, Identity
+from livenessprobe.identity import MAX_RETRY, RETRY, Identity
 from livenessprobe.result import ProbeResult, ProbeStatus
 
 Clock = trio.testing.MockClock
@@ -22,11 +23,15 @@ class FakeDriver:
 
     def __init__(self, name: str | DriverError | None) -> None:
         self.name = name
-        self.asked = 0
+        self.asked_at: list[float] = []
         self.calls: list[str | None] = []
 
+    @property
+    def asked(self) -> int:
+        return len(self.asked_at)
+
     async def get_name(self, _: float) -> str:
-        self.asked += 1
+        self.asked_at.append(trio.current_time())
         if self.name is None:
             await trio.sleep_forever()
         if isinstance(self.name, DriverError):
@@ -113,7 +118,7 @@ REFUSALS: list[tuple[DriverError | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("refusal", "grpc_status"), REFUSALS)
-async def test_a_driver_that_does_not_tell_is_asked_again_later_and_logged_once(
+async def test_a_driver_that_does_not_tell_is_asked_ever_more_seldom_and_logged_once(
     autojump_clock: Clock,
     caplog: pytest.LogCaptureFixture,
     refusal: DriverError | None,
@@ -121,20 +126,62 @@ async def test_a_driver_that_does_not_tell_is_asked_again_later_and_logged_once(
 ) -> None:
     driver = FakeDriver(refusal)
     async with running(driver) as identity:
-        await after(identity, ProbeStatus.READY)
-        for _ in range(4):  # 5 times asked: at once, then every RETRY and the time it takes
-            await trio.sleep(RETRY + 3.0)
+        for _ in range(1000):
             await after(identity, ProbeStatus.READY)
-        await trio.sleep(5.0)  # enough for the last call to time out
+            await trio.sleep(1.0)
+        took = 3.0 if refusal is None else 0.0
+        assert [later - asked - took for asked, later in pairwise(driver.asked_at)] == [
+            pytest.approx(pause, abs=1.0) for pause in (10, 20, 40, 80, 160, 300, 300)
+        ]
         assert identity.driver_name is None
-        assert driver.calls == [grpc_status] * 5
+        assert set(driver.calls) == {grpc_status}
         driver.name = "fake.csi.example.com"
-        await trio.sleep(RETRY)
+        await trio.sleep(MAX_RETRY)
         assert await after(identity, ProbeStatus.READY) == "fake.csi.example.com"
     assert [record.message for record in caplog.records] == [
         "Failed to get the CSI driver name, probing goes on",
         "CSI driver name",
     ]
+
+
+AWAY: list[Callable[[Identity], None]] = [
+    Identity.recreated,
+    Identity.disconnected,
+    lambda identity: identity.observe(result(ProbeStatus.UNREACHABLE)),
+]
+
+
+@pytest.mark.parametrize("went_away", AWAY)
+async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_reaches_it(
+    autojump_clock: Clock, went_away: Callable[[Identity], None]
+) -> None:
+    driver = FakeDriver(RPCError("Unimplemented", "no"))
+    async with running(driver) as identity:
+        for _ in range(5):
+            await after(identity, ProbeStatus.READY)
+            await trio.sleep(MAX_RETRY)
+        await after(identity, ProbeStatus.READY)
+        asked = driver.asked
+        driver.name = "new.csi"
+        went_away(identity)
+        await trio.testing.wait_all_tasks_blocked()
+        assert driver.asked == asked
+        assert await after(identity, ProbeStatus.READY) == "new.csi"
+        assert driver.asked == asked + 1
+
+
+async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock) -> None:
+    driver = FakeDriver(RPCError("Unimplemented", "no"))
+    async with running(driver) as identity:
+        await after(identity, ProbeStatus.READY)
+        await trio.sleep(RETRY + 0.1)
+        await after(identity, ProbeStatus.READY)
+        identity.recreated()
+        await after(identity, ProbeStatus.READY)
+        asked = driver.asked
+        await after(identity, ProbeStatus.READY)
+        await trio.sleep(RETRY + 0.1)
+        assert driver.asked == asked + 1
 
 
 async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock: Clock) -> None:
