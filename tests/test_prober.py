@@ -135,7 +135,7 @@ async def test_what_happens_during_a_probe_is_no_news_to_it(
     assert running.starts == [0.0]
 
 
-async def test_a_halt_makes_the_last_result_void_until_the_next_and_is_logged(
+async def test_a_halt_makes_the_last_result_expire_until_the_next_and_is_logged(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
@@ -203,3 +203,22 @@ async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
     assert running.prober.missed_deadlines == 0  # there was no result that it could outlive
     assert running.prober.lag == pytest.approx(0.0)  # the next began as soon as it could
     assert "it says nothing of the driver: livenessprobe was stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("period", "lines"), [(2.0, 1), (3.0, 0)])
+async def test_a_period_shorter_than_the_timeout_is_logged_once_a_caller_has_it(
+    autojump_clock: trio.testing.MockClock,
+    nursery: trio.Nursery,
+    capsys: pytest.CaptureFixture[str],
+    period: float,
+    lines: int,
+) -> None:
+    klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
+    running = Running(nursery)
+    for number in range(5):
+        running.prober.handle_request(Question.HEALTHZ)
+        if number == 1:  # might be by chance
+            assert capsys.readouterr().err == ""
+        await trio.sleep(period)
+    logged = capsys.readouterr().err.splitlines()
+    assert [line.count('period="2s" probe_timeout="3s"') for line in logged] == [1] * lines

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [--svg PATH]`: the results as a table, and as a picture."""
+"""`python -m tests.simulation [--svg PATH]`: the results as tables, and as a picture."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.simulation import patience
 from tests.simulation.measures import play
 from tests.simulation.picture import picture
 from tests.simulation.settings import TABLE, corpus
@@ -19,8 +20,9 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, metavar="PATH")
     parser.add_argument("--phases", type=int, default=PHASES, help="of each fault to a request")
     arguments = parser.parse_args()
-    outcomes = play(corpus() or TABLE, phases=arguments.phases)
-    for line in table(outcomes):
+    settings = corpus() or TABLE
+    outcomes = play(settings, phases=arguments.phases)
+    for line in (*table(outcomes), "", *patience.table(settings)):
         sys.stdout.write(f"{line}\n")
     if arguments.svg is not None:
         arguments.svg.write_text(picture(outcomes), encoding="utf-8")

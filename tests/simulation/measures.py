@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.outcome import Outcome, digest
 from tests.simulation.policies import Policy
 from tests.simulation.scripts import SCRIPTS, Fault
-from tests.simulation.world import Run, simulate
+from tests.simulation.world import WARM_UP, Run, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.settings import Setting
 
 QUICK, SLOW = 0.002, 0.3
-"""Seconds to the answer of two drivers, either side of what the schedule calls quick."""
+"""Seconds to the answer of two drivers."""
 
 
 class Outcomes:
@@ -47,6 +47,7 @@ def play(
     phases: int,
     scripts: Sequence[Script] = SCRIPTS,
     policies: Sequence[Policy] = tuple(Policy),
+    warm_up: int = WARM_UP,
 ) -> Outcomes:
     """Play every script for every setting, each in that many phases."""
     runs = [
@@ -57,6 +58,7 @@ def play(
             phase=phase,
             weight=count * weight,
             policy=policy,
+            warm_up=warm_up,
         )
         for (setting, count), script, latency, policy in product(
             settings.items(), scripts, (QUICK, SLOW), policies

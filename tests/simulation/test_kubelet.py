@@ -70,6 +70,19 @@ async def test_a_late_worker_finds_one_tick_waiting_and_no_more(
     assert caller.asked_at == near(0, 24, 30, 41, 50)
 
 
+async def test_answers_that_outlast_the_period_set_the_pace(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # A tick waits whenever an answer comes, so with a period of 2 s the next request follows at
+    # once, and five failures take 15 s.
+    caller = Caller(takes=(3,) * 10, fails_from=0)
+    with trio.move_on_after(20):
+        spec = ProbeSpec(period=2, timeout=3, failure_threshold=5)
+        await caller.worker(Container(), spec=spec).run()
+    assert caller.asked_at == near(0, 3, 6, 9, 12)
+    assert caller.killed_at == near(15)
+
+
 async def test_a_container_is_killed_after_its_failures_in_a_row_and_then_left_alone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tests.simulation.kubelet import ProbeSpec
     from tests.simulation.settings import Setting
 
-WARM_UP = 5
-"""Requests before the fault: three to learn from, and two that are foreseen."""
+WARM_UP = 3
+"""Requests before the fault: two to learn from, and one that confirms it."""
 
 MEASURED = 6
 """Periods in which a healthy driver's Probes are counted, and its answers' ages."""
@@ -64,6 +64,8 @@ class Run:
     weight: float
     """How much of all manifests, drivers and phases the run stands for."""
     policy: Policy
+    warm_up: int = WARM_UP
+    """Requests before the fault, for a policy that learns from them."""
 
     def __str__(self) -> str:
         return (
@@ -130,7 +132,7 @@ class _World:
             self._zero = trio.current_time() + rng.random()
             self._asked_from = self._zero + (1 - run.phase) * period
         else:
-            warm_up = WARM_UP if run.policy is Policy.AUTO else 1
+            warm_up = run.warm_up if run.policy is Policy.AUTO else 1
             self._zero = self._asked_from + (warm_up - 1 + run.phase) * period
         self._steps = list(_steps(run, self._zero))
         self._answers: list[Answer] = []

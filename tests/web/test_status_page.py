@@ -143,7 +143,7 @@ def test_the_schedule_and_the_callers(world: World) -> None:
     shown = data(world)
     assert shown["callers"] == [{"period": 5, "expected_in": 4.0}]
     assert shown["schedule"]["due_in"] == world.schedule.due - 112.0
-    assert shown["schedule"]["interval"] == world.schedule.interval
+    assert shown["schedule"]["interval"] == world.schedule.next_interval
     world.schedule.began(112.0)
     assert data(world)["schedule"]["in_flight"]
 
