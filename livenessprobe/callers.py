@@ -72,6 +72,7 @@ class Caller:
 
     @property
     def is_forgotten(self) -> bool:
+        """Whether too many of its requests were missed."""
         return self._confidence <= 0
 
     def expects(self, now: float) -> bool:

@@ -36,9 +36,9 @@ HALTED = (
 )
 
 SHORT_PERIOD = (
-    "A caller's period is shorter than --probe-timeout. Answers come at once here, so a driver that "
-    "is gone or hangs gets failureThreshold periods, not as many timeouts, until it is restarted; "
-    "raise failureThreshold if it needs longer to come back"
+    "A caller's period is shorter than --probe-timeout. Answers take no time here, so a driver "
+    "that is away is restarted after failureThreshold periods, not after as many timeouts; if it "
+    "needs longer to come back, raise failureThreshold"
 )
 
 log = klog.get_logger(__name__)

@@ -3,26 +3,28 @@
 No clock, no IO: times are arguments, in seconds on one monotonic clock. The schedule is told what
 happens and always has one time at which the next Probe is `due`, the earliest of
 
-    at a fixed interval   one interval after the last Probe began
-    auto, callers known   `probe_timeout + MARGIN` before each request that is expected, unless a
-                          Probe has begun a little earlier for another one
-    auto, nobody known    `IDLE` after the last Probe began, or when a request comes
+    at a fixed interval    one interval after the last Probe began
+    auto, callers known    `probe_timeout + MARGIN` before the next request of each
+    auto, none confirmed   `IDLE` after the last Probe began
+    an unexpected request  now (auto only)
 
 and, in both modes,
 
-    a failing answer was given     now: no other caller shall get the same failure a second later
-    the driver is not healthy and  a timeout and `SPACING` after the last Probe began: that caller
-    an unknown caller was told so  shall see its recovery
-    the driver was unreachable     `SPACING` after the last Probe began: it costs the driver nothing
-    the driver closed the held     now: its process may have died
-    connection
-    the socket is another one      now: so is the driver
+    a failing answer       now: no other caller shall get the same failure a second later
+    to an unknown caller   also a timeout and `SPACING` after the last Probe began, until the driver
+                           is healthy: that caller shall see its recovery
+    driver unreachable     `SPACING` after the last Probe began: it costs the driver nothing
+    connection closed      now: the process that held its other end may have died
+    socket recreated       now: another driver listens
 
-One expected request is one Probe, early enough to time out before the request comes. With a period
-of 10 s and a timeout of 3 s:
+One expected request is one Probe. It begins so early that a driver that hangs has timed out when
+the request comes; with a period of 10 s and a timeout of 3 s:
 
-    request             0 ├────────────────────────────────────────┤ 10
-    Probe begins                                     6.75 ├──────────── answered, or timed out at 9.75
+    requests         0                              10                             20
+    Probes begin     |                    6.75      |                    16.75     |
+    a hang is known  |                    |--> 9.75 |                    |-> 19.75 |
+
+A Probe that began up to `SPACING` earlier, for another caller's request, serves as well.
 
 No request makes a Probe begin sooner than `SPACING`, or the interval if that is shorter, after the
 one before, and no new socket does sooner than `SPACING` after a Probe of another new socket.
@@ -189,13 +191,13 @@ class Schedule:
         return pause if self._is_healthy() else min(pause, self.probe_timeout + self._spacing)
 
     def _before_requests(self) -> Iterator[float]:
-        """Yield for each caller the start of the Probe for its first request that has none yet."""
-        lead = self.probe_timeout + MARGIN
+        """Yield for each caller when the Probe for its first request without one begins."""
         for caller in self.callers:
-            start, period = caller.expected - lead, caller.period
-            served = self._began_at + min(SPACING, period / 2)  # the last start that it stands for
-            missed = max(0, floor((served - start) / period) + 1)
-            yield max(start + missed * period, self._began_at + SPACING)
+            start = caller.expected - self.probe_timeout - MARGIN
+            # Starts until then are served by the last Probe.
+            served_until = self._began_at + min(SPACING, caller.period / 2)
+            served = max(0, floor((served_until - start) / caller.period) + 1)
+            yield max(start + served * caller.period, self._began_at + SPACING)
 
     def _is_healthy(self) -> bool:
         return self._last is None or self._last.status is ProbeStatus.READY

@@ -176,7 +176,7 @@ class ProberMachine(RuleBasedStateMachine):
         in_trio(self.ask_apart, questions, gaps)
 
     @rule(event=st.sampled_from([Prober.disconnected, Prober.recreated]))
-    def tell(self, event: Callable[[Prober], None]) -> None:
+    def tell(self, event: Callable[[Prober], object]) -> None:
         # The second is for what is seen of a new socket while it is probed.
         self.may_be_out_of_turn += 1 if event is Prober.disconnected else 2
         in_trio(self.let_pass, 0.0, partial(event, self.prober))

@@ -278,7 +278,7 @@ def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
     assert driven.schedule.due == 0.5
 
 
-def test_a_connection_closed_by_a_driver_that_lives_silences_those_that_follow_for_a_while() -> None:
+def test_a_connection_closed_by_a_driver_that_lives_silences_others_for_a_while() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
