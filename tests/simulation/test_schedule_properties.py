@@ -129,7 +129,7 @@ def later_than_allowed(noticed: Outcomes) -> Mapping[str, float]:
             Fault.ERROR: setting.probe_timeout + 0.5,
         }
         mean = mean_delay(noticed, group)
-        if fault is not None and mean > allowed[fault]:
+        if fault is not None and mean > allowed[fault] + JITTER:
             late[f"{fault}, latency {latency}, {setting}"] = mean
     return late
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tests.simulation.kubelet import ProbeSpec
     from tests.simulation.settings import Setting
 
-WARM_UP = 3
-"""Requests before the fault: two to learn from, and one that confirms it."""
+WARM_UP = 5
+"""Requests before the fault: two to learn from, and some until what was no period is forgotten."""
 
 MEASURED = 6
 """Periods in which a healthy driver's Probes are counted, and its answers' ages."""
