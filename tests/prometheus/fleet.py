@@ -30,8 +30,8 @@ SCRAPED_EVERY = 30
 FASTER = 30
 """So a scrape follows the one before after a second, and the longest window has two minutes."""
 
-# Two Probes for each question of a kubelet that asks every ten seconds, as for a quick driver.
-PROBED_EVERY = "5s"
+# A Probe for each request of a kubelet that asks every ten seconds.
+PROBED_EVERY = "10s"
 
 # Sidecars that start at the same time.
 TOGETHER = 4
