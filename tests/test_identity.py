@@ -160,7 +160,7 @@ async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_r
         for _ in range(5):
             await after(identity, ProbeStatus.READY)
             await trio.sleep(MAX_RETRY)
-        await after(identity, ProbeStatus.READY)
+        await after(identity, ProbeStatus.READY, ProbeStatus.READY)
         asked = driver.asked
         driver.name = "new.csi"
         went_away(identity)
