@@ -1,0 +1,24 @@
+"""How long a driver may take to come back, worked out by hand."""
+
+from tests.simulation.patience import patience, table
+from tests.simulation.policies import Policy
+from tests.simulation.settings import setting
+
+TWO = setting(2, 3, 5, 0)
+"""Five failures in 2, 4, 6 and 8 s after the first; the reference's take 3 s each, so 15 s."""
+
+TEN = setting(10, 3, 3, 10)
+"""The first is at 10 s at the earliest, so the third at 30 s; the reference's ends 3 s later."""
+
+
+def test_a_driver_may_take_as_long_as_its_failures_do() -> None:
+    longest = patience([TWO, TEN])
+    assert longest[TWO, Policy.AUTO] == 8
+    assert longest[TWO, Policy.PER_REQUEST] == 15
+    assert longest[TEN, Policy.AUTO] == 30
+    assert longest[TEN, Policy.PER_REQUEST] == 33
+
+
+def test_the_table_has_a_row_for_each_setting() -> None:
+    _, _, *rows = table([TWO, TEN])
+    assert rows == ["| 2 / 3 / 5 / 0 / 3 | 8 | 15 |", "| 10 / 3 / 3 / 10 / 3 | 30 | 33 |"]
