@@ -1,7 +1,6 @@
 """How long a driver may take to come back, worked out by hand."""
 
-from tests.simulation.patience import patience, table
-from tests.simulation.policies import Policy
+from tests.simulation.patience import table
 from tests.simulation.settings import setting
 
 TWO = setting(2, 3, 5, 0)
@@ -12,13 +11,5 @@ TEN = setting(10, 3, 3, 10)
 
 
 def test_a_driver_may_take_as_long_as_its_failures_do() -> None:
-    longest = patience([TWO, TEN])
-    assert longest[TWO, Policy.AUTO] == 8
-    assert longest[TWO, Policy.PER_REQUEST] == 15
-    assert longest[TEN, Policy.AUTO] == 30
-    assert longest[TEN, Policy.PER_REQUEST] == 33
-
-
-def test_the_table_has_a_row_for_each_setting() -> None:
     _, _, *rows = table([TWO, TEN])
     assert rows == ["| 2 / 3 / 5 / 0 / 3 | 8 | 15 |", "| 10 / 3 / 3 / 10 / 3 | 30 | 33 |"]
