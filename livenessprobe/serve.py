@@ -136,9 +136,9 @@ async def _run(config: Config, driver: Driver) -> None:
         nursery.start_soon(
             partial(
                 watch.run,
-                driver.wait_hung_up,
+                driver.wait_disconnected,
                 driver.socket_changed,
-                hung_up=prober.hung_up,
+                disconnected=prober.hung_up,
                 recreated=recreated,
             )
         )

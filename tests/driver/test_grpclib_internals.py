@@ -13,9 +13,11 @@ from hpack import Decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.driver import connection
-from livenessprobe.driver.connection import MAX_READ_BYTES, MAX_REPLY_BYTES, _Connection, _Encoder
+from livenessprobe.driver import grpclib_internals
+from livenessprobe.driver.asyncio_thread import MAX_READ_BYTES
 from livenessprobe.driver.dial import dial
+from livenessprobe.driver.grpclib_internals import MAX_RECEIVED_BYTES, _Connection
+from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Encoder
 from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
 from tests.driver.peer import (
@@ -321,7 +323,7 @@ async def test_hanging_up_before_the_first_write(
         await asyncio.get_running_loop().sock_recv(sock, 1)
         return sock
 
-    monkeypatch.setattr(connection, "dial", dial_and_lose)
+    monkeypatch.setattr(grpclib_internals, "dial", dial_and_lose)
     with pytest.raises(RPCError, match=HUNG_UP):
         await probe(csi_socket, hang_up_at_once)
 
@@ -343,11 +345,11 @@ async def test_only_so_much_is_read(csi_socket: Path) -> None:
         await probe(csi_socket, script)
     assert str(caught.value) == (
         f"rpc error: code = ResourceExhausted desc = {csi_socket}: "
-        f"reply larger than {MAX_REPLY_BYTES} bytes"
+        f"reply larger than {MAX_RECEIVED_BYTES} bytes"
     )
-    assert sent < 2 * MAX_REPLY_BYTES
+    assert sent < 2 * MAX_RECEIVED_BYTES
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-    assert grown < 20 * MAX_REPLY_BYTES
+    assert grown < 20 * MAX_RECEIVED_BYTES
 
 
 FLOODS = {
@@ -409,7 +411,7 @@ async def test_no_answer(csi_socket: Path, script: peer.Script) -> None:
 
 
 async def test_a_frame_that_is_too_large(csi_socket: Path) -> None:
-    status, _ = await failure(csi_socket, PREFACE, HUGE_FRAME, bytes(2 * MAX_REPLY_BYTES))
+    status, _ = await failure(csi_socket, PREFACE, HUGE_FRAME, bytes(2 * MAX_RECEIVED_BYTES))
     assert status == "ResourceExhausted"
 
 
