@@ -21,6 +21,7 @@ from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
 from h2.errors import ErrorCodes
+from h2.events import PushedStreamReceived, RequestReceived
 from h2.exceptions import H2Error
 
 from livenessprobe.driver.asyncio_thread import limit_reads
@@ -53,6 +54,8 @@ MAX_RECEIVED_BYTES = 2 * MAX_MESSAGE_BYTES + 2 * MAX_HEADER_LIST_BYTES
 
 # The type of the first frame of an HTTP/2 connection. It stands behind three bytes of length.
 _SETTINGS = b"\x04"
+
+_BREACH = "the driver breaks the HTTP/2 protocol"
 
 # The fields of a valid reply that grpclib looks at.
 _HEADERS: list[Any] = [(":status", "200"), ("content-type", "application/grpc")]
@@ -147,7 +150,9 @@ class _Connection(H2Protocol):
         limit_reads(transport)
         self._transport: asyncio.Transport = transport
         self.connection = Connection(self._http2, transport, config=self.config)
-        self.processor = self.call = _Processor(self.handler, self.connection, transport)
+        self.processor = self.call = _Processor(
+            self._path, transport, self.handler, self.connection
+        )
         self.connection.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -164,32 +169,26 @@ class _Connection(H2Protocol):
         self._received += len(data)
         self._start = (self._start + data[:4])[:4]
         if self._start[3:] not in (b"", _SETTINGS):
-            raise self._error("the driver does not speak HTTP/2")
+            raise _unavailable(self._path, "the driver does not speak HTTP/2")
         if self._received > MAX_RECEIVED_BYTES:
-            raise self._limit(f"{MAX_RECEIVED_BYTES} bytes for a reply, frames and all")
+            raise _limit(self._path, f"{MAX_RECEIVED_BYTES} bytes for a reply, frames and all")
 
     def _events(self, data: bytes) -> list[Event]:
         try:
             return self._http2.receive_data(data)
         except H2Error as error:
             if limit_exceeded(error):
-                raise self._limit(f"{MAX_HEADER_LIST_BYTES} bytes of headers") from error
-            raise self._error(f"the driver breaks the HTTP/2 protocol: {error}") from error
-
-    def _limit(self, what: str) -> RPCError:
-        return RPCError("ResourceExhausted", f"{self._path}: livenessprobe takes at most {what}")
-
-    def _error(self, text: str) -> RPCError:
-        return RPCError("Unavailable", f"{self._path}: {text}")
+                raise _limit(self._path, f"{MAX_HEADER_LIST_BYTES} bytes of headers") from error
+            raise _unavailable(self._path, f"{_BREACH}: {error}") from error
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost.set()
-        self.call.closed_by_driver = True
+        self.call.closed_by_driver = not self.call.failed
         if isinstance(exc, Exception) and not isinstance(exc, OSError):
             self.call.fail(exc)  # a bug: asyncio closes the transport for it
         elif not self.call.reply.complete:
             reason = self.call.goaway or "the driver closed the connection before it answered"
-            self.call.fail(self._error(reason))
+            self.call.fail(_unavailable(self._path, reason))
 
     def detach(self) -> IdleConnection | None:
         """Return the idle connection as one that outlives its transport; None if it is no good."""
@@ -215,8 +214,11 @@ class _Connection(H2Protocol):
 class _Processor(EventsProcessor):
     """What HTTP/2's events mean for the one call."""
 
-    def __init__(self, handler: AbstractHandler, connection: Connection, transport: Any) -> None:
+    def __init__(
+        self, path: str, transport: Any, handler: AbstractHandler, connection: Connection
+    ) -> None:
         super().__init__(handler, connection)
+        self._path = path
         self._transport = transport
         self.reply = Reply()
         self.error: Exception | None = None
@@ -228,6 +230,8 @@ class _Processor(EventsProcessor):
         self.unprocessed = False
 
     def process(self, event: Event) -> None:
+        if isinstance(event, RequestReceived | PushedStreamReceived):
+            raise _unavailable(self._path, f"{_BREACH}: it sends a request")
         if type(event) in self.processors:  # grpclib fails for others, such as unknown frames
             super().process(event)
 
@@ -266,6 +270,8 @@ class _Processor(EventsProcessor):
 
     def process_stream_reset(self, event: StreamReset) -> None:
         code: Any = event.error_code
+        if not event.remote_reset:  # h2 has reset it
+            raise _unavailable(self._path, f"{_BREACH}: {code!r}")
         self.unprocessed = code == ErrorCodes.REFUSED_STREAM
         name = code.name if code in RESET_STATUS else f"unknown error code {code:#x}"
         raise RPCError(
@@ -279,7 +285,15 @@ class _Processor(EventsProcessor):
         self.goaway = self.goaway or f"the driver ends the connection (GOAWAY, error code {code})"
         if max(self.streams, default=0) > (event.last_stream_id or 0):
             self.unprocessed = True
-            raise RPCError("Unavailable", self.goaway)
+            raise _unavailable(self._path, self.goaway)
+
+
+def _unavailable(path: str, text: str) -> RPCError:
+    return RPCError("Unavailable", f"{path}: {text}")
+
+
+def _limit(path: str, what: str) -> RPCError:
+    return RPCError("ResourceExhausted", f"{path}: livenessprobe takes at most {what}")
 
 
 def _closed_socket() -> socket.socket:

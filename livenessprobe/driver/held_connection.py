@@ -71,7 +71,7 @@ class HeldConnection:
                 return
 
     async def _is_disconnected(self, idle: IdleConnection) -> bool:
-        """Answer the driver until the connection is of no more use; return if the driver ended it."""
+        """Answer the driver until the connection is of no use; return if the driver ended it."""
         allowance = MAX_IDLE_BYTES
         while allowance:
             with suppress(trio.ClosedResourceError):

@@ -267,8 +267,10 @@ HEADER_FAULTS = {
     "HTTP 301": (
         peer.PREFACE + headers((":status", "301"), ("location", "/"), end=True),
         "Unknown",
-        "unexpected HTTP status code received from server: 301 (Moved Permanently); "
-        "malformed header: missing HTTP content-type",
+        (
+            "unexpected HTTP status code received from server: 301 (Moved Permanently); "
+            "malformed header: missing HTTP content-type"
+        ),
     ),
     "an HTTP status that there is none of": (
         reply(OK, status="799", content_type="text/html"),
@@ -298,8 +300,10 @@ HEADER_FAULTS = {
     "no content-type": (
         peer.PREFACE + headers((":status", "200")) + peer.READY + peer.STATUS_0,
         "Unknown",
-        "unexpected HTTP status code received from server: 200 (OK); "
-        "malformed header: missing HTTP content-type",
+        (
+            "unexpected HTTP status code received from server: 200 (OK); "
+            "malformed header: missing HTTP content-type"
+        ),
     ),
     "no header": (
         peer.PREFACE + headers() + peer.READY + peer.STATUS_0,
@@ -341,8 +345,10 @@ HEADER_FAULTS = {
     "no ASCII in base64": (
         reply(OK, ("x-bin", "é")),
         "Internal",
-        "transport: malformed x-bin: 'ascii' codec can't encode character '\\xe9' in position 0: "
-        "ordinal not in range(128)",
+        (
+            "transport: malformed x-bin: 'ascii' codec can't encode character '\\xe9' in position 0: "
+            "ordinal not in range(128)"
+        ),
     ),
 }
 

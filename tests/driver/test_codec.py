@@ -14,5 +14,7 @@ def test_replies_are_decoded() -> None:
 
 
 def test_a_malformed_reply_is_named() -> None:
-    with pytest.raises(RPCError, match=r"^b'\\n' is no ProbeResponse$"):
+    with pytest.raises(
+        RPCError, match=r"failed to unmarshal the received message: b'\\n' is no ProbeResponse$"
+    ):
         StrictCodec().decode(b"\x0a", ProbeResponse)

@@ -311,17 +311,69 @@ async def test_a_probe_closes_the_held_connection_before_it_dials(
     assert census.open_before == [0, 0, 0, 0]
 
 
-async def test_asking_for_the_name_leaves_it_alone(csi_socket: Path, driver: Driver) -> None:
-    census = Census()
-    async with listening(csi_socket, census.play), driven(driver) as it:
-        assert await it.probe()
-        for _ in range(2):
-            await driver.get_name(PATIENCE)
+NAMED = (
+    headers((":status", "200"), ("content-type", "application/grpc"), stream=3)
+    + data(peer.message(b"\x0a\4name"), stream=3)
+    + headers(("grpc-status", "0"), end=True, stream=3)
+)
+END_OF_SECOND_REQUEST = data(peer.message(), end=True, stream=3)
+
+
+async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
+    csi_socket: Path, driver: Driver
+) -> None:
+    """So a driver that serves one connection at a time can answer."""
+    opened = 0
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        await answer(VALID + PING, hang_up=True)(stream)
+        heard = b""
+        while END_OF_SECOND_REQUEST not in heard:
+            heard += await stream.receive_some()
+        assert PONG in heard
+        await stream.send_all(NAMED)
+        await until_closed(stream)
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        for times in 1, 2:
+            assert await it.probe()
+            assert await driver.get_name(PATIENCE) == "name"
+            assert opened == times
+            assert ours(csi_socket) == 1  # held again
         await it.hears(0)
-    assert census.open_before == [0, 1, 1]
 
 
-async def test_only_an_answered_probe_leaves_a_connection(
+async def refuse(stream: trio.SocketStream) -> None:
+    heard = b""
+    while END_OF_SECOND_REQUEST not in heard:
+        heard += await stream.receive_some()
+    await say(frame(peer.RST_STREAM, uint(4, 7), stream=3))(stream)
+
+
+@pytest.mark.parametrize("script", [hang_up, say(GOAWAY), refuse])
+async def test_the_name_is_asked_for_anew_if_that_connection_comes_to_its_end(
+    csi_socket: Path, driver: Driver, script: Script
+) -> None:
+    opened = 0
+
+    async def once(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            await answer(VALID, hang_up=True)(stream)
+            await script(stream)
+        else:
+            await answer(VALID.replace(READY, data(peer.message(b"\x0a\4name"))))(stream)
+
+    async with listening(csi_socket, once):
+        await driver.probe(PATIENCE)
+        assert await driver.get_name(PATIENCE) == "name"
+    assert opened == 2
+
+
+async def test_only_an_answered_call_leaves_a_connection(
     csi_driver: CsiDriver, csi_socket: Path
 ) -> None:
     driver = Driver(str(csi_socket))
@@ -341,7 +393,7 @@ async def test_only_an_answered_probe_leaves_a_connection(
                 await driver.probe(PATIENCE)
             assert ours(csi_socket) == held
             await driver.get_name(PATIENCE)
-            assert ours(csi_socket) == held
+            assert ours(csi_socket) == 1
     assert ours(csi_socket) == 0
 
 
@@ -504,7 +556,8 @@ async def test_detached_just_as_something_comes(pair: Pair, nursery: trio.Nurser
     nursery.start_soon(connection.wait_disconnected)
     await trio.testing.wait_all_tasks_blocked()
     theirs.send(PING)
-    await trio.lowlevel.wait_readable(ours.dup())
+    with ours.dup() as same:
+        await trio.lowlevel.wait_readable(same)
     assert connection.detach() is not None
     await trio.testing.wait_all_tasks_blocked()
     assert ours.recv(100) == PING
