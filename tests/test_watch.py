@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.watch import POLL, Watch
+from livenessprobe.watch import LOOK_TIMEOUT, POLL, Watch
 
 Clock = trio.testing.MockClock
 
@@ -23,6 +23,7 @@ class FakeDriver:
 
     def __init__(self) -> None:
         self.changed = False
+        self.hangs = False
         self.looks = 0
         self.told: list[str] = []
         self._disconnects, self._wait = trio.open_memory_channel[None](0)
@@ -36,6 +37,8 @@ class FakeDriver:
 
     async def socket_changed(self) -> bool:
         self.looks += 1
+        if self.hangs:
+            await trio.sleep_forever()
         return self.changed
 
 
@@ -125,3 +128,15 @@ async def test_a_driver_that_falls_ill_is_looked_at_from_then_on(autojump_clock:
             watch.observe(result(status))
         await trio.sleep(0.95)  # at once, and then 9 times
         assert driver.looks == 10
+
+
+async def test_a_directory_that_hangs_does_not_hide_that_the_driver_disconnects(
+    autojump_clock: Clock,
+) -> None:
+    driver = FakeDriver()
+    async with watching(driver, ProbeStatus.READY):
+        driver.hangs = True
+        for times in 1, 2:
+            await driver.disconnect()
+            await trio.sleep(2 * LOOK_TIMEOUT)
+            assert driver.told == ["disconnected"] * times
