@@ -127,8 +127,8 @@ def _denied(path: Path) -> str:
     )
     if _mode_allows(status, wanted) or os.access(place, wanted, effective_ids=True):
         reason += (
-            ", which allows it: a security module such as SELinux or AppArmor, or an access control "
-            "list, forbids it"
+            ", which allows it: a security module such as SELinux or AppArmor, or an access "
+            "control list, forbids it"
         )
     return reason
 

@@ -346,8 +346,8 @@ HEADER_FAULTS = {
         reply(OK, ("x-bin", "é")),
         "Internal",
         (
-            "transport: malformed x-bin: 'ascii' codec can't encode character '\\xe9' in position 0: "
-            "ordinal not in range(128)"
+            "transport: malformed x-bin: 'ascii' codec can't encode character '\\xe9' "
+            "in position 0: ordinal not in range(128)"
         ),
     ),
 }

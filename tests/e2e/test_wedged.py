@@ -40,7 +40,7 @@ def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
     csi = tmp_path / "csi"
     csi.mkdir()
     namespace = ["unshare", "--map-root-user", "--mount"]
-    command = (*namespace, sys.executable, hanging.__file__, csi)
+    command = [*namespace, sys.executable, hanging.__file__, str(csi)]
     flags = (f"--csi-address={csi}/csi.sock", "--http-endpoint=127.0.0.1:0", *FAST)
     with Sidecar(*flags, log=tmp_path / "log", command=command) as sidecar:
         wait_until(lambda: "ServeMux listening" in sidecar.log or "mount" in sidecar.log)
