@@ -1,7 +1,7 @@
 """The sidecar beside a file system that never answers: `python hanging.py DIRECTORY [flags]`.
 
-It is FUSE without anybody behind it, mounted at the directory. To be run in a mount namespace of its
-own; "cannot mount" is what it prints if nothing may be mounted there.
+It is FUSE without anybody behind it, mounted at the directory. To be run in a mount namespace of
+its own; "cannot mount" is what it prints if nothing may be mounted there.
 """
 
 import os
