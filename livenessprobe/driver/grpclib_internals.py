@@ -96,11 +96,7 @@ class CallChannel(Channel):
     @property
     def unprocessed(self) -> bool:
         """Whether the call failed and the driver surely did nothing for it."""
-        if self._connection is None:
-            return False
-        call = self._connection.call
-        closed_idle = self._idle is not None and call.closed_by_driver and not call.reply.started
-        return call.unprocessed or closed_idle
+        return self._connection is not None and self._connection.unprocessed
 
     async def _create_connection(self) -> H2Protocol:
         if self._idle is None:
@@ -141,10 +137,17 @@ class _Connection(H2Protocol):
         super().__init__(Handler(), _CONFIGURATION, http2.config)
         self._path = path
         self._http2 = http2
-        self._start = _SETTINGS * 4 if http2.highest_outbound_stream_id else b""
+        self._reused = http2.highest_outbound_stream_id > 0
+        self._start = _SETTINGS * 4 if self._reused else b""
         self._received = 0
         self._lost = asyncio.Event()
         self._detached = False
+
+    @property
+    def unprocessed(self) -> bool:
+        """Whether the call failed and the driver surely did nothing for it."""
+        ended_idle = self._reused and self.call.closed_by_driver and not self.call.reply.started
+        return self.call.unprocessed or ended_idle
 
     def connection_made(self, transport: Any) -> None:
         limit_reads(transport)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.driver.client import DEADLINE_GRACE, _wire_timeout
-from livenessprobe.driver.reply import MAX_MESSAGE_BYTES
+from livenessprobe.driver.codec import StrictCodec
+from livenessprobe.driver.reply import MAX_MESSAGE_BYTES, Reply
 from livenessprobe.errors import (
     DeadlineExceededError,
     DriverUnreachableError,
@@ -199,6 +200,28 @@ async def test_a_bug_is_not_taken_for_a_fault_of_the_driver(
     with pytest.raises(TypeError):
         await Driver(str(csi_socket)).probe(cast("float", "soon"))
     assert csi_driver.counts.probes == 0
+
+
+@pytest.mark.parametrize("bug", [ValueError, LookupError, AssertionError, MemoryError])
+@pytest.mark.parametrize(
+    "place", [(Reply, "headers"), (Reply, "trailers"), (StrictCodec, "decode")]
+)
+async def test_a_bug_while_a_reply_is_read_is_none_either(
+    csi_driver: CsiDriver,
+    driver: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: tuple[type, str],
+    bug: type[Exception],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(*place, fail)
+    async with leaving_nothing():
+        with pytest.raises(bug):
+            await driver.probe(peer.PATIENCE)
+    caplog.clear()  # asyncio logs it too
 
 
 def test_repr(csi_socket: Path) -> None:

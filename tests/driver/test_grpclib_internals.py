@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import socket
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from livenessprobe.driver import grpclib_internals
 from livenessprobe.driver.asyncio_thread import MAX_READ_BYTES
 from livenessprobe.driver.dial import dial
 from livenessprobe.driver.grpclib_internals import MAX_RECEIVED_BYTES, _Connection
-from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Encoder
+from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Decoder, _Encoder
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES
 from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
@@ -438,6 +439,18 @@ BLOCKS = {"one value": one_value, "short fields": many_fields}
 async def test_1_mib_of_headers(csi_socket: Path, block: Callable[[int], bytes]) -> None:
     large = header_block(block(MAX_HEADER_LIST_BYTES))
     assert await probe(csi_socket, answer(PREFACE, large, READY + STATUS_0)) is True
+
+
+def seconds_to_decode(count: int) -> float:
+    block = START + count * b"\0\1x\1y"
+    started_at = time.process_time()
+    _Decoder(2**30).decode(block)
+    return time.process_time() - started_at
+
+
+def test_the_time_for_headers_grows_as_they_do() -> None:
+    least = min(seconds_to_decode(3_000) for _ in range(3))
+    assert min(seconds_to_decode(48_000) for _ in range(3)) < 32 * least
 
 
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
