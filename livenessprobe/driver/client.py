@@ -119,7 +119,19 @@ class Driver:
 
         If the file system hangs, so does this; a cancellation ends it all the same.
         """
-        return await trio.to_thread.run_sync(self._socket_file.changed, abandon_on_cancel=True)
+        started = False
+
+        def look() -> bool:
+            nonlocal started
+            started = True
+            return self._socket_file.changed()
+
+        try:
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+        except RuntimeError:
+            if started:
+                raise
+            return False  # no thread is left for it; the next look may have one
 
     def close(self) -> None:
         """Close what calls have left open for the next. Inside trio, when none is in flight."""

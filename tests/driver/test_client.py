@@ -496,7 +496,7 @@ TOO_MANY = f"{OWN_FAULT}Too many open files"
     [
         ("descriptors", [TOO_MANY] * 4 + ["answered"], 1),  # the last one has none to hold with
         ("descriptors, since it answered", ["answered"] * 3, 3),
-        ("threads", [f"{OWN_FAULT}can't start new thread"], 0),
+        ("threads", [f"{OWN_FAULT}can't start new thread", "False"], 0),
         ("space", ["answered"], 1),
     ],
 )

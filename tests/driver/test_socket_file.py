@@ -115,6 +115,17 @@ async def test_asking_for_the_name_notes_nothing(csi_socket: Path, driver: Drive
         assert await driver.socket_changed()
 
 
+async def test_a_bug_in_a_look_is_none_of_the_file_systems(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: SocketFile) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(SocketFile, "changed", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await driver.socket_changed()
+
+
 async def test_a_file_system_that_hangs_holds_up_nothing_else(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
