@@ -82,7 +82,8 @@ def _run(
         _write(sys.stdout, usage())
         return 0
     except flags.UsageError as error:
-        _write(sys.stderr, f"{error}\n{usage()}")
+        # Last too: of a container that has ended, Kubernetes shows the end of the log.
+        _write(sys.stderr, f"{error}\n{usage()}\n{error}\n")
         return 2
     except flags.ConfigError as error:
         klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)

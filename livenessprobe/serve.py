@@ -141,9 +141,9 @@ async def _run(config: Config, driver: Driver) -> None:
         nursery.start_soon(
             partial(
                 watch.run,
-                driver.wait_hung_up,
+                driver.wait_disconnected,
                 driver.socket_changed,
-                hung_up=disconnected,
+                disconnected=disconnected,
                 recreated=recreated,
             )
         )

@@ -1,9 +1,9 @@
-"""The task that learns of a driver's end and return between Probes, so that nobody has to wait.
+"""The task that notices a driver's end and return between Probes, so that nobody has to wait.
 
-    last Probe READY       only listens: the driver hangs up when its process dies
+    last Probe READY       waits: the kernel closes the driver's connection when its process dies
     any other, or none     looks every POLL whether the driver has made its socket anew
 
-Either may be told once more while the Probe that it calls for is still in flight.
+Both may be reported once more while the Probe that follows is still in flight.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 POLL = 0.1
 """Seconds between looks at the socket file while the driver is away or in doubt.
 
-Short beside the second that a caller is promised; a look costs microseconds, and a healthy driver
-gets none.
+Short beside the second that a caller is promised; a look costs a call in a thread, and a healthy
+driver gets none.
+"""
+
+LOOK_TIMEOUT = 1.0
+"""Seconds that a look at the socket file may take when the driver has closed its connection.
+
+If its directory hangs, what is known is that much: the driver is gone.
 """
 
 
@@ -41,31 +47,34 @@ class Watch:
 
     async def run(
         self,
-        wait_hung_up: Callable[[], Awaitable[None]],
-        socket_changed: Callable[[], bool],
+        wait_disconnected: Callable[[], Awaitable[None]],
+        socket_changed: Callable[[], Awaitable[bool]],
         *,
-        hung_up: Callable[[], None],
+        disconnected: Callable[[], None],
         recreated: Callable[[], None],
     ) -> None:
-        """Tell `hung_up` and `recreated` of what the first two see, until cancelled.
+        """Call `disconnected` and `recreated` for what the first two see, until cancelled.
 
-        `wait_hung_up` returns whenever the driver has ended an idle connection; `socket_changed`
-        compares the socket with that of the last Probe.
+        `wait_disconnected` returns whenever the driver has closed an idle connection;
+        `socket_changed` compares the socket with that of the last Probe.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look, socket_changed, recreated)
+            nursery.start_soon(self._poll, socket_changed, recreated)
             while True:
-                await wait_hung_up()
-                if socket_changed():
+                await wait_disconnected()
+                changed = False
+                with trio.move_on_after(LOOK_TIMEOUT):
+                    changed = await socket_changed()
+                if changed:
                     recreated()
                 else:
-                    hung_up()
+                    disconnected()
 
-    async def _look(
-        self, socket_changed: Callable[[], bool], recreated: Callable[[], None]
+    async def _poll(
+        self, socket_changed: Callable[[], Awaitable[bool]], recreated: Callable[[], None]
     ) -> None:
         while True:
             await self._in_doubt.wait()
-            if socket_changed():
+            if await socket_changed():
                 recreated()
             await trio.sleep(POLL)

@@ -50,12 +50,14 @@ def test_help_is_printed_for_a_person_to_pipe(
 
 
 @of_each_command
-def test_bad_syntax_is_answered_with_the_usage(
+def test_bad_syntax_is_answered_with_the_usage_between_two_lines_that_say_what_is_wrong(
     capsys: pytest.CaptureFixture[str], command: list[str], usage: str
 ) -> None:
     assert __main__.main([*command, "--nope"]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"flag provided but not defined: -nope\n{usage}")
+    wrong = "flag provided but not defined: -nope\n"
+    assert printed.err.startswith(f"{wrong}{usage}")
+    assert printed.err.endswith(f".\n\n{wrong}")
     assert printed.out == ""
 
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.watch import POLL, Watch
+from livenessprobe.watch import LOOK_TIMEOUT, POLL, Watch
 
 Clock = trio.testing.MockClock
 
@@ -19,23 +19,26 @@ def result(status: ProbeStatus) -> ProbeResult:
 
 
 class FakeDriver:
-    """Hangs up when told to, and has another socket while `changed`. Remembers what was told."""
+    """Disconnects when told to, and has another socket while `changed`. Remembers what was told."""
 
     def __init__(self) -> None:
         self.changed = False
+        self.hangs = False
         self.looks = 0
         self.told: list[str] = []
-        self._hang_ups, self._wait = trio.open_memory_channel[None](0)
+        self._disconnects, self._wait = trio.open_memory_channel[None](0)
 
-    async def hang_up(self) -> None:
-        await self._hang_ups.send(None)
+    async def disconnect(self) -> None:
+        await self._disconnects.send(None)
         await trio.testing.wait_all_tasks_blocked()
 
-    async def wait_hung_up(self) -> None:
+    async def wait_disconnected(self) -> None:
         await self._wait.receive()
 
-    def socket_changed(self) -> bool:
+    async def socket_changed(self) -> bool:
         self.looks += 1
+        if self.hangs:
+            await trio.sleep_forever()
         return self.changed
 
 
@@ -47,9 +50,9 @@ async def watching(driver: FakeDriver, *statuses: ProbeStatus) -> AsyncIterator[
         nursery.start_soon(
             partial(
                 watch.run,
-                driver.wait_hung_up,
+                driver.wait_disconnected,
                 driver.socket_changed,
-                hung_up=partial(driver.told.append, "hung up"),
+                disconnected=partial(driver.told.append, "disconnected"),
                 recreated=partial(driver.told.append, "recreated"),
             )
         )
@@ -61,19 +64,19 @@ async def watching(driver: FakeDriver, *statuses: ProbeStatus) -> AsyncIterator[
         nursery.cancel_scope.cancel()
 
 
-async def test_a_driver_that_hangs_up_is_told_each_time(autojump_clock: Clock) -> None:
+async def test_a_driver_that_disconnects_is_reported_each_time(autojump_clock: Clock) -> None:
     driver = FakeDriver()
     async with watching(driver, ProbeStatus.READY):
         for times in 1, 2, 3:
-            await driver.hang_up()
-            assert driver.told == ["hung up"] * times
+            await driver.disconnect()
+            assert driver.told == ["disconnected"] * times
 
 
 async def test_one_that_is_back_already_is_told_as_recreated(autojump_clock: Clock) -> None:
     driver = FakeDriver()
     async with watching(driver, ProbeStatus.READY):
         driver.changed = True
-        await driver.hang_up()
+        await driver.disconnect()
         assert driver.told == ["recreated"]
 
 
@@ -125,3 +128,15 @@ async def test_a_driver_that_falls_ill_is_looked_at_from_then_on(autojump_clock:
             watch.observe(result(status))
         await trio.sleep(0.95)  # at once, and then 9 times
         assert driver.looks == 10
+
+
+async def test_a_directory_that_hangs_does_not_hide_that_the_driver_disconnects(
+    autojump_clock: Clock,
+) -> None:
+    driver = FakeDriver()
+    async with watching(driver, ProbeStatus.READY):
+        driver.hangs = True
+        for times in 1, 2:
+            await driver.disconnect()
+            await trio.sleep(2 * LOOK_TIMEOUT)
+            assert driver.told == ["disconnected"] * times

@@ -1,72 +1,64 @@
 """The calls to the driver, each on a connection of its own.
 
-A held connection outlives an unlinked socket and would report a driver healthy that nobody can
-reach any more. A fresh one costs the driver little and proves that it accepts. That of the last
-answered Probe stays open beside, until the next Probe begins, as a tripwire.
+A connection that is kept and used again outlives an unlinked socket, and would report a driver
+healthy that nobody can reach any more. So each Probe dials. The connection of the last answered
+call stays open, idle, until the next call (see `held_connection`). `GetPluginInfo` proves nothing,
+so it uses that one: a driver that serves one connection at a time can answer it.
 
-Whatever goes wrong leaves here as one of `errors`. The lists of exceptions are closed on purpose:
-what is in none of them is a bug of this program, not a fault of the driver, and passes through.
+What a driver does wrong leaves here as one of `errors`, raised where it is seen. Any other
+exception is a bug of this program, not a fault of the driver, and passes through.
 """
 
 from __future__ import annotations
 
-import struct
+import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from grpclib.const import Cardinality, Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-from grpclib.metadata import Deadline
-from h2.exceptions import H2Error
+import trio
+from grpclib.const import Cardinality
 
-from generated.csi.v1 import GetPluginInfoRequest, IdentityStub, ProbeRequest
+from generated.csi.v1 import (
+    GetPluginInfoRequest,
+    GetPluginInfoResponse,
+    ProbeRequest,
+    ProbeResponse,
+)
 from livenessprobe.driver.asyncio_thread import Loops
-from livenessprobe.driver.codec import MalformedReplyError
-from livenessprobe.driver.connection import FreshChannel
 from livenessprobe.driver.dial import not_asked
+from livenessprobe.driver.grpclib_internals import CallChannel
+from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.driver.tripwire import Tripwire
 from livenessprobe.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from grpclib.client import Stream
+    from grpclib.client import Channel
 
-    from livenessprobe.driver.tripwire import IdleConnection
+    from livenessprobe.driver.grpclib_internals import IdleConnection
+
 
 T = TypeVar("T")
-
-GO_STATUS = {status: status.name.title().replace("_", "") for status in Status} | {
-    Status.OK: "OK",
-    Status.CANCELLED: "Canceled",
-}
-"""gRPC statuses in the spelling of Go's library, which logs and dashboards are made for."""
 
 MAX_NAME = 255
 """Characters of a driver's name, which is in every log line and series; CSI allows 63."""
 
-TOLD_MORE = 1.0
-"""Seconds that a driver is told beyond its deadline.
+DEADLINE_GRACE = 1
+"""Seconds by which the deadline that the driver gets is behind ours, at least.
 
-It would otherwise end the call itself, a moment before it is cut off, and which of the two comes
-first would be chance. grpclib tells whole seconds, rounded down, above 10 s, so it is one.
+With the same one, the driver would end the call a moment before or after it is cut off here, and
+which of the two comes first would be chance.
 """
 
 # It says nothing, and betterproto takes its time to make one.
 _PROBE_REQUEST = ProbeRequest()
 
-# What grpclib, h2 and the socket raise when the connection ends before the answer.
-_BROKEN_CONNECTION = (StreamTerminatedError, H2Error, OSError)
-
-# What grpclib and betterproto raise when the answer is not in the gRPC or protobuf format.
-_MALFORMED = (AssertionError, LookupError, NotImplementedError, ValueError, struct.error)
-
 
 class Driver:
     """The CSI driver that listens on the UNIX socket at `socket_path`; to be closed in the end.
 
-    The timeout of a call, in seconds, is what the driver is told; what ends a call that
+    The timeout of a call, in seconds, is for the driver's `grpc-timeout`; what ends a call that
     outlasts it is the caller's cancel scope, and nothing else.
     """
 
@@ -74,7 +66,7 @@ class Driver:
         self._socket_path = socket_path
         self._loops = Loops()
         self._socket_file = SocketFile(socket_path)
-        self._tripwire = Tripwire()
+        self._held = HeldConnection()
 
     def __repr__(self) -> str:
         return f"<Driver {self._socket_path!r}>"
@@ -85,122 +77,118 @@ class Driver:
         One at a time. An answered Probe leaves its connection open, until the next or `close`.
         """
 
-        async def call(channel: FreshChannel) -> tuple[bool, IdleConnection | None]:
+        async def call(channel: Channel) -> bool:
             self._socket_file.note()  # here in the thread, where it may take its time
-            reply = await _Identity(channel).probe(_PROBE_REQUEST, deadline=_told(timeout))
-            return reply.ready is not False, await channel.hold()  # CSI: absent means ready
+            reply = await _unary(channel, "Probe", _PROBE_REQUEST, ProbeResponse)
+            return reply.ready is not False  # CSI: absent means ready
 
-        self._tripwire.release()  # first, so that the driver never has two of them
-        ready, idle = await self._call(call)
-        if idle is not None:
-            self._tripwire.hold(idle)
-        return ready
+        self._held.close()  # first, so that the driver never has two of them
+        return await self._call(call, timeout)
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
-        """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`."""
+        """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`.
 
-        async def call(channel: FreshChannel) -> str:
-            identity = _Identity(channel)
-            reply = await identity.get_plugin_info(GetPluginInfoRequest(), deadline=_told(timeout))
-            if not 0 < len(reply.name) <= MAX_NAME:
-                raise MalformedReplyError(f"the driver's name has {len(reply.name)} characters")
-            return reply.name
-
-        return await self._call(call)
-
-    async def wait_hung_up(self) -> None:
-        """Wait until the driver ends the connection that the last answered Probe left open.
-
-        Told once per connection; Probes may come and go meanwhile. For one task at a time, which
-        should always wait here: it is also what answers the driver on that connection.
+        It uses the connection that the last answered call has left open, if there is one.
         """
-        await self._tripwire.wait_hung_up()
 
-    def socket_changed(self) -> bool:
+        async def call(channel: Channel) -> str:
+            request = GetPluginInfoRequest()
+            return (await _unary(channel, "GetPluginInfo", request, GetPluginInfoResponse)).name
+
+        idle = self._held.detach()
+        try:
+            name = await self._call(call, timeout, idle)
+        finally:
+            if idle is not None:
+                idle.sock.close()
+        if not 0 < len(name) <= MAX_NAME:
+            flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
+            raise RPCError("Internal", flaw)
+        return name
+
+    async def wait_disconnected(self) -> None:
+        """Wait until the driver closes the connection that the last answered call left open.
+
+        Returns once per connection; calls may come and go meanwhile. For one task at a time, which
+        should always wait here: it is also what answers the driver's PINGs on that connection.
+        """
+        await self._held.wait_disconnected()
+
+    async def socket_changed(self) -> bool:
         """Return whether another socket file is there now than when the last Probe began.
 
-        It looks at the file system at once, so it is for when the driver is in doubt.
+        If the file system hangs, so does this; a cancellation ends it all the same.
         """
-        return self._socket_file.changed()
+        started = False
+
+        def look() -> bool:
+            nonlocal started
+            started = True
+            return self._socket_file.changed()
+
+        try:
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+        except RuntimeError:
+            if started:
+                raise
+            return False  # no thread is left for it; the next look may have one
 
     def close(self) -> None:
         """Close what calls have left open for the next. Inside trio, when none is in flight."""
-        self._tripwire.release()
+        self._held.close()
         self._loops.close()
 
-    async def _call(self, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
+    async def _call(
+        self,
+        call: Callable[[Channel], Awaitable[T]],
+        seconds: float,
+        idle: IdleConnection | None = None,
+    ) -> T:
+        run = partial(_call, self._socket_path, _wire_timeout(seconds), idle, call)
         try:
-            return await self._loops.run(partial(_connect_and_call, self._socket_path, call))
+            result, left = await self._loops.run(run)
         except OSError as error:  # no thread or no descriptor was left for the event loop
             raise not_asked(self._socket_path, error) from error
+        if left is not None:
+            self._held.hold(left)
+        return result
 
 
-def _told(timeout: float) -> Deadline:
-    return Deadline.from_timeout(timeout + TOLD_MORE)
+def _wire_timeout(seconds: float) -> str:
+    """Return the `grpc-timeout`, of 8 digits at most: milliseconds, as grpc-go has for minutes.
+
+    grpclib's own has whole seconds, rounded down, which can be as early as ours.
+    """
+    return f"{min(1000 * (math.ceil(seconds) + DEADLINE_GRACE), 99_999_999)}m"
 
 
-async def _connect_and_call(path: str, call: Callable[[FreshChannel], Awaitable[T]]) -> T:
-    channel = FreshChannel(path)
+async def _call(
+    path: str,
+    timeout: str,  # noqa: ASYNC109 - sent as it is
+    idle: IdleConnection | None,
+    call: Callable[[Channel], Awaitable[T]],
+    *,
+    again: bool = True,
+) -> tuple[T, IdleConnection | None]:
+    channel = CallChannel(path, timeout, idle)
     try:
-        return await call(channel)
-    except GRPCError as error:
-        words = f"{path}: malformed reply: {error.message}"
-        raise RPCError(GO_STATUS[error.status], words) from error
-    except _BROKEN_CONNECTION as error:
-        raise channel.why_broken(error) from error
-    except _MALFORMED as error:
-        raise RPCError("Internal", f"{path}: malformed reply: {_flaw(error)}") from error
+        return await call(channel), await channel.detach()
+    except RPCError:
+        if not (again and channel.unprocessed):
+            raise
     finally:
         await channel.aclose()
+    # As grpc-go does, once, when the driver has surely not begun with the request.
+    return await _call(path, timeout, None, call, again=False)
 
 
-def _flaw(error: Exception) -> str:
-    match error:
-        case AssertionError():
-            return "a message in it is cut short"
-        case LookupError():
-            return f"it has no {error} header"
-        case _:
-            return str(error)
-
-
-class _Identity(IdentityStub):
-    """The generated calls, for replies that are whole.
-
-    betterproto and grpclib take the first message that comes. A reply is one message and then,
-    in headers of their own, the status and the end of the stream.
-
-    The deadline is sent, but not given to grpclib, whose timer would not let an answer count
-    that has come before it.
-    """
-
-    async def _unary_unary(
-        self,
-        route: str,
-        request: object,
-        response_type: type[T],
-        *,
-        deadline: Deadline | None = None,
-        **_: object,
-    ) -> T:
-        stream = self.channel.request(route, Cardinality.UNARY_UNARY, type(request), response_type)
-        try:
-            return await _exchange(stream, request, deadline)
-        except GRPCError as error:
-            if stream.trailing_metadata is None:
-                raise  # grpclib's own finding
-            raise RPCError(GO_STATUS[error.status], error.message or "") from error
-
-
-async def _exchange(stream: Stream[Any, T], request: object, deadline: Deadline | None) -> T:
-    async with stream:
-        vars(stream)["_deadline"] = deadline  # since it has begun without one, this is only sent
+async def _unary(channel: Channel, method: str, request: object, reply_type: type[T]) -> T:
+    route = f"/csi.v1.Identity/{method}"
+    cardinality = Cardinality.UNARY_UNARY
+    async with channel.request(route, cardinality, type(request), reply_type) as stream:
         await stream.send_message(request, end=True)
-        await stream.recv_initial_metadata()
-        if stream.trailing_metadata is not None:
-            raise MalformedReplyError("status OK without a message")
         reply = await stream.recv_message()
+        # The generated stub leaves this to the end of the block, which skips it if the connection
+        # is about to close: a message without a status would count.
         await stream.recv_trailing_metadata()
-        if reply is None or await stream.recv_message() is not None:
-            raise MalformedReplyError("status OK without exactly one message")
-        return reply
+    return cast("T", reply)  # it is there, or `Reply` would not have let the trailers pass

@@ -19,6 +19,8 @@ RETRY = 0.02
 The kernel does not tell when there is room again; this is short beside any timeout.
 """
 
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
+
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a fifo"}
 
 
@@ -49,9 +51,10 @@ async def dial(path: str) -> socket.socket:
 
 def not_asked(path: str, error: OSError) -> DriverUnreachableError:
     """Return the failure of a Probe that this program had no means for."""
+    lack = "has no descriptor, thread or memory left"
+    reason = lack if error.errno in _EXHAUSTED else "may not open a socket"
     return DriverUnreachableError(
-        f"{path}: the driver was not asked, livenessprobe itself has no descriptor, thread or "
-        f"memory left: {error.strerror}"
+        f"{path}: the driver was not asked, livenessprobe itself {reason}: {error.strerror}"
     )
 
 
@@ -82,11 +85,14 @@ def _reason(path: str, error: OSError) -> str:
 
 
 def _missing(path: Path) -> str:
-    if path.is_symlink():
-        return f"no such file: the link leads to {path.readlink()}, which is not there"
+    for place in path, path.parent:
+        if place.is_symlink() and not place.exists():
+            return f"no such file: the link {place} leads to {place.readlink()}, which is not there"
     directory = path.parent
     if not directory.is_dir():
         return f"no such directory: {directory}, where the driver's volume should be mounted"
+    if path.exists():
+        raise FileExistsError  # since a moment ago
     if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
     return f"no such file: there is no socket of this name in {directory}, and no volume is there"
@@ -114,16 +120,36 @@ def _refused(path: Path) -> str:
 
 
 def _denied(path: Path) -> str:
-    place, status = _innermost(Path(os.path.realpath(path)))
-    return (
+    place, status, wanted = _innermost(Path(os.path.realpath(path)), os.W_OK)
+    reason = (
         f"permission denied for uid {os.geteuid()}, gid {os.getegid()}: {place} belongs to "
         f"uid {status.st_uid}, gid {status.st_gid} and has mode {stat.S_IMODE(status.st_mode):04o}"
     )
+    if _mode_allows(status, wanted) or os.access(place, wanted, effective_ids=True):
+        reason += (
+            ", which allows it: a security module such as SELinux or AppArmor, or an access "
+            "control list, forbids it"
+        )
+    return reason
 
 
-def _innermost(path: Path) -> tuple[Path, os.stat_result]:
-    """Return the socket, or the first directory on the way to it that may not be searched."""
+def _innermost(path: Path, wanted: int) -> tuple[Path, os.stat_result, int]:
+    """Return the socket, or the first directory on the way to it that may not be searched.
+
+    And as what it is wanted: to be written to, or to be searched.
+    """
     try:
-        return path, path.stat()
+        return path, path.stat(), wanted
     except PermissionError:
-        return _innermost(path.parent)
+        return _innermost(path.parent, os.X_OK)
+
+
+def _mode_allows(status: os.stat_result, wanted: int) -> bool:
+    """Return whether the mode gives these rights to this process; the first class counts."""
+    if status.st_uid == os.geteuid():
+        rights = status.st_mode >> 6
+    elif status.st_gid in {os.getegid(), *os.getgroups()}:
+        rights = status.st_mode >> 3
+    else:
+        rights = status.st_mode
+    return bool(rights & wanted)

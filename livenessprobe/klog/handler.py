@@ -23,19 +23,20 @@ class Handler(logging.Handler):
         self._stream = stream
         self._render = render
         self._dropped = 0
+        self._within_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, and before it how many had to be dropped, if any had."""
         lines = [self.format(record)]
         if self._dropped:
             lines.insert(0, self._render(_notice(record, self._dropped)))
-        try:
-            written = write_nowait(self._stream, "".join(f"{line}\n" for line in lines))
-        except (OSError, ValueError):
-            # It is closed, or its reader is gone. stdlib would now write a traceback to stderr, the
-            # very stream that is broken.
-            written = False
-        self._dropped = 0 if written else self._dropped + 1
+        if self._within_line:  # what was cut short has a line of its own
+            lines.insert(0, "")
+        text = "".join(f"{line}\n" for line in lines)
+        written = write_nowait(self._stream, text)
+        if written:
+            self._within_line = text[written - 1] != "\n"
+        self._dropped = 0 if written == len(text) else self._dropped + 1
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line, or one that tells what is wrong with the record."""

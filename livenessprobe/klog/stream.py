@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 _PIECE = select.PIPE_BUF // 4
 
 
-def write_nowait(stream: TextIO, text: str) -> bool:
-    """Write and flush `text`; return False if the rest of it was dropped for want of room."""
+def write_nowait(stream: TextIO, text: str) -> int:
+    """Write and flush `text`; return how many of its characters were written.
+
+    They are fewer if there is no room, or if the stream is closed or its reader gone.
+    """
     for start in range(0, len(text), _PIECE):
-        if not _has_room(stream):
-            return False
-        stream.write(text[start : start + _PIECE])
-        stream.flush()
-    return True
+        try:
+            if not _has_room(stream):
+                return start
+            stream.write(text[start : start + _PIECE])
+            stream.flush()
+        except (OSError, ValueError):
+            # stdlib would now write a traceback to stderr, the very stream that is broken.
+            return start
+    return len(text)
 
 
 def _has_room(stream: TextIO) -> bool:

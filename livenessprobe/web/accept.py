@@ -167,6 +167,8 @@ class Guests:
 def limit() -> int:
     """Return how many connections a server may have, given the descriptors of this process."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:  # a negative number
+        return CONNECTIONS
     return max(1, min(CONNECTIONS, (files - RESERVED_FILES) // SERVERS))
 
 

@@ -1,7 +1,8 @@
 import pytest
 
 from generated.csi.v1 import ProbeRequest, ProbeResponse
-from livenessprobe.driver.codec import MalformedReplyError, StrictCodec
+from livenessprobe.driver.codec import StrictCodec
+from livenessprobe.errors import RPCError
 
 
 def test_requests_are_encoded() -> None:
@@ -13,5 +14,7 @@ def test_replies_are_decoded() -> None:
 
 
 def test_a_malformed_reply_is_named() -> None:
-    with pytest.raises(MalformedReplyError, match=r"^b'\\n' is no ProbeResponse$"):
+    with pytest.raises(
+        RPCError, match=r"failed to unmarshal the received message: b'\\n' is no ProbeResponse$"
+    ):
         StrictCodec().decode(b"\x0a", ProbeResponse)

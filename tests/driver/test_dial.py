@@ -15,7 +15,7 @@ import pytest
 
 from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
-from livenessprobe.driver.dial import _reason, dial
+from livenessprobe.driver.dial import _mode_allows, _reason, dial, not_asked
 from livenessprobe.errors import DriverUnreachableError
 from tests.csi_driver import CsiDriver
 from tests.driver import deprived
@@ -74,6 +74,11 @@ def below_nothing(path: Path) -> Path:
     return path / "csi.sock"
 
 
+def below_a_dangling_link(path: Path) -> Path:
+    path.symlink_to("gone")
+    return path / "csi.sock"
+
+
 def below_a_file(path: Path) -> Path:
     path.touch()
     return path / "csi.sock"
@@ -88,13 +93,17 @@ def remove(path: Path) -> None:
 
 UNREACHABLE = [
     (nothing, "no such file: .* {directory}.*"),
-    (dangling_link, "no such file: the link leads to gone, which is not there"),
+    (dangling_link, "no such file: the link {path} leads to gone, which is not there"),
     (link_to_itself, "Too many levels of symbolic links"),
     (left_behind, REFUSED),
     (regular_file, "not a socket but a file"),
     (directory, "not a socket but a directory"),
     (fifo, "not a socket but a fifo"),
     (link_to_a_device, "not a socket but a device"),
+    (
+        below_a_dangling_link,
+        "no such file: the link {directory} leads to gone, which is not there",
+    ),
     (
         below_nothing,
         "no such directory: {directory}, where the driver's volume should be mounted",
@@ -121,7 +130,7 @@ async def test_a_socket_in_whose_place_is_something_else_until_it_is_back(
     socket_path = make(path)
     with closing(Driver(str(socket_path))) as driver:
         told = await reason_for(driver, socket_path)
-        assert re.fullmatch(reason.format(directory=socket_path.parent), told)
+        assert re.fullmatch(reason.format(path=socket_path, directory=socket_path.parent), told)
         remove(path)
         socket_path.parent.mkdir(exist_ok=True)
         async with listening(socket_path, answer(VALID)):
@@ -157,6 +166,59 @@ async def test_a_socket_of_another_type(path: Path, driver: Driver) -> None:
 def test_what_went_away_meanwhile_has_the_kernels_reason(path: Path) -> None:
     refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
     assert _reason(str(path), refused) == "Connection refused"
+
+
+def test_what_is_there_since_has_the_kernels_reason(path: Path) -> None:
+    left_behind(path)
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert _reason(str(path), missing) == "No such file or directory"
+
+
+def test_what_owner_and_mode_allow_is_forbidden_by_something_else(path: Path) -> None:
+    """The kernel's answer stands in for a security module, which a test cannot load."""
+    left_behind(path)
+    path.chmod(0o700)
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    owner = f"uid {os.getuid()}, gid {os.getgid()}"
+    assert _reason(str(path), denied) == (
+        f"permission denied for uid {os.geteuid()}, gid {os.getegid()}: {path} belongs to {owner} "
+        "and has mode 0700, which allows it: a security module such as SELinux or AppArmor, or an "
+        "access control list, forbids it"
+    )
+
+
+OURS, OTHERS = (os.geteuid(), os.getegid()), (os.geteuid() + 1, os.getegid() + 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "wanted", "allowed"),
+    [
+        (0o200, OURS[0], OTHERS[1], os.W_OK, True),
+        (0o577, OURS[0], OURS[1], os.W_OK, False),  # the owner's rights, no others
+        (0o020, OTHERS[0], OURS[1], os.W_OK, True),
+        (0o757, OTHERS[0], OURS[1], os.W_OK, False),
+        (0o002, OTHERS[0], OTHERS[1], os.W_OK, True),
+        (0o775, OTHERS[0], OTHERS[1], os.W_OK, False),
+        (0o711, OTHERS[0], OTHERS[1], os.X_OK, True),
+        (0o776, OTHERS[0], OTHERS[1], os.X_OK, False),
+    ],
+)
+def test_what_a_mode_allows(mode: int, uid: int, gid: int, wanted: int, *, allowed: bool) -> None:
+    status = os.stat_result((stat.S_IFSOCK | mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
+    assert _mode_allows(status, wanted) is allowed
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (errno.EMFILE, "has no descriptor, thread or memory left: Too many open files"),
+        (errno.EPERM, "may not open a socket: Operation not permitted"),
+    ],
+)
+def test_why_the_driver_was_not_asked(error: int, reason: str) -> None:
+    assert str(not_asked("/csi.sock", OSError(error, os.strerror(error)))) == (
+        f"/csi.sock: the driver was not asked, livenessprobe itself {reason}"
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import trio
 
 from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
-from livenessprobe.driver.client import TOLD_MORE
+from livenessprobe.driver.client import DEADLINE_GRACE
 from livenessprobe.errors import DeadlineExceededError
 from tests import csi_driver
 from tests.driver import deprived
@@ -77,7 +77,7 @@ async def test_an_answer_counts_that_came_while_this_program_was_stopped(csi_soc
             await until(lambda: asked == deprived.CALLS)
             stop(process)
             stopped.set()
-            await trio.sleep(deprived.DEADLINE + TOLD_MORE)  # over on either side
+            await trio.sleep(deprived.DEADLINE + DEADLINE_GRACE)  # over on either side
             process.send_signal(signal.SIGCONT)
             output, _ = await trio.to_thread.run_sync(process.communicate)
     assert output == "answered\n" * deprived.CALLS

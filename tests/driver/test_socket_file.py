@@ -1,9 +1,11 @@
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from livenessprobe.driver import Driver
 from livenessprobe.driver.socket_file import SocketFile
@@ -93,16 +95,16 @@ def test_nothing_has_changed_before_it_was_noted(csi_socket: Path) -> None:
 
 
 async def test_a_probe_notes_the_socket_even_if_it_fails(csi_socket: Path, driver: Driver) -> None:
-    assert not driver.socket_changed()
+    assert not await driver.socket_changed()
     with pytest.raises(DriverError):
         await driver.probe(PATIENCE)
-    assert not driver.socket_changed()
+    assert not await driver.socket_changed()
     for _ in range(2):
         with CsiDriver(csi_socket):
-            assert driver.socket_changed()
+            assert await driver.socket_changed()
             await driver.probe(PATIENCE)
-            assert not driver.socket_changed()
-        assert not driver.socket_changed()  # gone
+            assert not await driver.socket_changed()
+        assert not await driver.socket_changed()  # gone
 
 
 async def test_asking_for_the_name_notes_nothing(csi_socket: Path, driver: Driver) -> None:
@@ -110,4 +112,26 @@ async def test_asking_for_the_name_notes_nothing(csi_socket: Path, driver: Drive
         await driver.probe(PATIENCE)
     with CsiDriver(csi_socket):
         await driver.get_name(PATIENCE)
-        assert driver.socket_changed()
+        assert await driver.socket_changed()
+
+
+async def test_a_bug_in_a_look_is_none_of_the_file_systems(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: SocketFile) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(SocketFile, "changed", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await driver.socket_changed()
+
+
+async def test_a_file_system_that_hangs_holds_up_nothing_else(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(SocketFile, "changed", lambda _: answers.wait())
+    with trio.move_on_after(0.1) as scope:
+        await driver.socket_changed()
+    answers.set()
+    assert scope.cancelled_caught

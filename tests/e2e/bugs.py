@@ -11,8 +11,8 @@ from typing import NoReturn
 from livenessprobe import health, serve
 from livenessprobe.__main__ import main
 from livenessprobe.driver import Driver, client
+from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.driver.tripwire import HeldConnection
 from livenessprobe.identity import Identity
 from livenessprobe.metrics import Metrics
 from livenessprobe.prober import Prober
@@ -27,12 +27,12 @@ PLACES: dict[str, tuple[object, str]] = {
     "start": (serve, "routes"),
     "prober": (Schedule, "began"),
     "prober, after a Probe": (Prober, "_was_halted"),
-    "thread of a Probe": (client, "_told"),
+    "thread of a Probe": (client, "_unary"),
     "metrics": (Metrics, "observe_call"),
     "state log": (StateLog, "observe"),
     "watch": (SocketFile, "changed"),
     "watch, told of a result": (Watch, "observe"),
-    "watch, listening": (HeldConnection, "wait_hung_up"),
+    "watch, listening": (HeldConnection, "_is_disconnected"),
     "identity": (Driver, "get_name"),
     "identity, told of a result": (Identity, "observe"),
     "accepting": (accept, "_first_words"),

@@ -54,7 +54,7 @@ def test_a_wrong_flag_ends_it_with_2_and_the_usage(argv: list[str], complaint: s
     assert first_line.startswith(complaint)
     assert usage.startswith("Usage of ")
     assert "-csi-address" in usage
-    assert usage.endswith("\n")
+    assert usage.endswith(f"\n{first_line}\n")  # which is what Kubernetes shows of a log
     assert ended.stdout == ""
 
 

@@ -1,14 +1,15 @@
-"""A Probe that cannot be ended: its thread is stuck in the kernel."""
+"""A Probe, or a look at the socket, that cannot be ended: its thread is stuck in the kernel."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import wedged
+from tests.e2e import hanging, wedged
 from tests.e2e.conftest import FAST
-from tests.e2e.harness import DriverProcess, Sidecar
+from tests.e2e.harness import PATIENCE, DriverProcess, Sidecar, ask, wait_until
 
 COMMAND = (sys.executable, wedged.__file__)
 
@@ -32,3 +33,21 @@ def test_is_told_as_such_and_logged_until_it_has_ended(sidecar: Sidecar) -> None
 def test_does_not_hold_up_the_end(sidecar: Sidecar) -> None:
     sidecar.wait_for(500, "the next one should have by now")
     sidecar.stop()
+
+
+def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
+    """Neither the Probe nor the looks at the socket file, ten a second, come back."""
+    csi = tmp_path / "csi"
+    csi.mkdir()
+    namespace = ["unshare", "--map-root-user", "--mount"]
+    command = [*namespace, sys.executable, hanging.__file__, str(csi)]
+    flags = (f"--csi-address={csi}/csi.sock", "--http-endpoint=127.0.0.1:0", *FAST)
+    with Sidecar(*flags, log=tmp_path / "log", command=command) as sidecar:
+        wait_until(lambda: "ServeMux listening" in sidecar.log or "mount" in sidecar.log)
+        if "cannot mount" in sidecar.log:
+            pytest.skip(sidecar.log)
+        started_at = time.monotonic()
+        for _ in range(20):
+            assert ask(sidecar.addresses[0]).body == "no Probe() has finished yet"
+            time.sleep(0.02)  # a few looks, in the meantime
+        assert time.monotonic() - started_at < PATIENCE / 2

@@ -1,5 +1,6 @@
 import fcntl
 import io
+import json
 import os
 from collections.abc import Iterator
 from typing import TextIO
@@ -24,22 +25,22 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
 
 def test_what_there_is_room_for_is_written_whole(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
-    assert write_nowait(stream, "one\n")
+    assert write_nowait(stream, "one\n") == 4
     assert os.read(reader, CAPACITY) == b"one\n"
 
 
 def test_what_there_is_no_room_for_is_dropped(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
-    assert not write_nowait(stream, "x" * 10 * CAPACITY)
-    assert not write_nowait(stream, "more\n")
+    assert 0 < write_nowait(stream, "x" * 10 * CAPACITY) < 10 * CAPACITY
+    assert write_nowait(stream, "more\n") == 0
     assert set(os.read(reader, CAPACITY)) == {ord("x")}
-    assert write_nowait(stream, "again\n")
+    assert write_nowait(stream, "again\n") == 6
     assert os.read(reader, CAPACITY) == b"again\n"
 
 
 def test_a_stream_in_memory_has_room() -> None:
     stream = io.StringIO()
-    assert write_nowait(stream, "☃" * CAPACITY)
+    assert write_nowait(stream, "☃" * CAPACITY) == CAPACITY
     assert stream.getvalue() == "☃" * CAPACITY
 
 
@@ -59,3 +60,37 @@ def test_the_log_says_how_many_lines_were_dropped(pipe: tuple[int, TextIO]) -> N
     assert notice.startswith("W")
     assert notice.endswith('] "Log lines were dropped: nobody read them" lines=3')
     assert found.endswith('] "found"')
+
+
+def test_what_was_cut_short_keeps_its_line_to_itself(pipe: tuple[int, TextIO]) -> None:
+    reader, stream = pipe
+    klog.configure(stream=stream, logging_format="json", verbosity=0)
+    log = klog.get_logger(__name__)
+    try:
+        log.info("long", text="x" * 2 * CAPACITY)
+        log.info("lost")
+        assert not os.read(reader, CAPACITY).endswith(b"\n")
+        log.info("found")
+        rest, *lines = os.read(reader, CAPACITY).decode().split("\n")
+        log.info("found too")
+    finally:
+        klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
+    assert rest == ""
+    notice, found = map(json.loads, lines[:-1])
+    assert (notice["lines"], found["msg"]) == (2, "found")
+    assert json.loads(os.read(reader, CAPACITY))["msg"] == "found too"
+
+
+def test_what_ended_with_a_line_is_followed_by_the_next(pipe: tuple[int, TextIO]) -> None:
+    reader, stream = pipe
+    klog.configure(stream=stream, logging_format="json", verbosity=0)
+    log = klog.get_logger(__name__)
+    try:
+        write_nowait(stream, "x" * CAPACITY)
+        log.info("lost")
+        os.read(reader, CAPACITY)
+        log.info("found")
+    finally:
+        klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
+    notice, found = map(json.loads, os.read(reader, CAPACITY).splitlines())
+    assert (notice["lines"], found["msg"]) == (1, "found")

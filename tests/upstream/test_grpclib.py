@@ -1,14 +1,18 @@
 """What grpclib does wrong when it is used alone; each is worked around in livenessprobe/driver."""
 
 import asyncio
+import inspect
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from grpclib import client
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.metadata import decode_timeout, encode_timeout
+from grpclib.protocol import Stream
+from h2.errors import ErrorCodes
 
 from generated.csi.v1 import IdentityStub, ProbeRequest
 from tests.driver import peer
@@ -55,35 +59,39 @@ VALID_REPLIES = [
     pytest.param(
         PREFACE + GOAWAY + OK_200 + READY + STATUS_0,
         marks=worked_around(
-            "connection.py", "a GOAWAY ends the streams too that the server is going to answer"
+            "grpclib_internals.py",
+            "a GOAWAY ends the streams too that the server is going to answer",
         ),
         id="GOAWAY",
     ),
     pytest.param(
         VALID + GOAWAY + PING,
         marks=worked_around(
-            "connection.py", "h2 refuses what follows a GOAWAY, and what came before is lost too"
+            "grpclib_internals.py",
+            "h2 refuses what follows a GOAWAY, and what came before is lost too",
         ),
         id="GOAWAY and PING at the end",
     ),
     pytest.param(
         PREFACE + OK_200 + data() + READY + STATUS_0,
-        marks=worked_around("connection.py", "an empty DATA frame is taken for the end"),
+        marks=worked_around("grpclib_internals.py", "an empty DATA frame is taken for the end"),
         id="empty DATA",
     ),
     pytest.param(
         PREFACE + frame(0x42, b"?", stream=0) + OK_200 + READY + STATUS_0,
-        marks=worked_around("connection.py", "an unknown frame, to be ignored, fails the call"),
+        marks=worked_around(
+            "grpclib_internals.py", "an unknown frame, to be ignored, fails the call"
+        ),
         id="unknown frame",
     ),
     pytest.param(
         PREFACE + headers((":status", "103")) + OK_200 + READY + STATUS_0,
-        marks=worked_around("connection.py", "an informational response fails the call"),
+        marks=worked_around("grpclib_internals.py", "an informational response fails the call"),
         id="Early Hints",
     ),
     pytest.param(
         PREFACE + WITH_PARAMETER + READY + STATUS_0,
-        marks=worked_around("connection.py", "a content-type with a parameter is refused"),
+        marks=worked_around("reply.py", "a content-type with a parameter is refused"),
         id="content-type",
     ),
 ]
@@ -94,7 +102,7 @@ def test_a_valid_reply_counts(csi_socket: Path, said: bytes) -> None:
     assert probe(csi_socket, said) is True
 
 
-@worked_around("connection.py", "a status without a message in ASCII is lost")
+@worked_around("grpclib_internals.py", "a status without a message in ASCII is lost")
 def test_a_status_beside_a_message_that_is_not_ascii(csi_socket: Path) -> None:
     error = headers(("grpc-status", "9"), ("grpc-message", "é"), end=True)
     with pytest.raises(GRPCError) as caught:
@@ -105,12 +113,14 @@ def test_a_status_beside_a_message_that_is_not_ascii(csi_socket: Path) -> None:
 INVALID_REPLIES = [
     pytest.param(
         PREFACE + OK_200 + data(peer.message(), end=True),
-        marks=worked_around("connection.py", "an end without a status is waited for for ever"),
+        marks=worked_around(
+            "grpclib_internals.py", "an end without a status is waited for for ever"
+        ),
         id="no status",
     ),
     pytest.param(
         PREFACE + OK_200 + READY + READY + STATUS_0,
-        marks=worked_around("client.py", "the second message of a unary reply is not noticed"),
+        marks=worked_around("reply.py", "the second message of a unary reply is not noticed"),
         id="two messages",
     ),
 ]
@@ -125,3 +135,28 @@ def test_an_invalid_reply_is_an_error(csi_socket: Path, said: bytes) -> None:
 @worked_around("client.py", "a timeout above 10 s is told in whole seconds, rounded down")
 def test_a_server_is_told_no_less_than_it_has() -> None:
     assert decode_timeout(encode_timeout(10.9)) >= 10.9
+
+
+@worked_around("grpclib_internals.py", "every RST_STREAM is one error, that has no status")
+def test_a_reset_has_the_status_of_its_code(csi_socket: Path) -> None:
+    with pytest.raises(GRPCError):
+        probe(csi_socket, PREFACE + frame(peer.RST_STREAM, uint(4, 8)))
+
+
+@worked_around("h2_internals.py", "a call that takes too long is reset with NO_ERROR")
+def test_a_cancelled_call_is_reset_with_cancel() -> None:
+    default = inspect.signature(Stream.reset_nowait).parameters["error_code"].default
+    assert default is ErrorCodes.CANCEL
+
+
+@worked_around("h2_internals.py", "the :authority of a UNIX socket is that of a port")
+def test_the_authority_of_a_unix_socket_is_localhost() -> None:
+    async def authority() -> object:
+        return vars(Channel(path="/csi.sock"))["_authority"]
+
+    assert asyncio.run(authority()) == "localhost"
+
+
+@worked_around("client.py", "a message counts without a status, if the connection is closing")
+def test_the_end_of_a_call_waits_for_its_status_in_any_case() -> None:
+    assert "is_closing" not in inspect.getsource(client.Stream._maybe_finish)  # noqa: SLF001 - no other way

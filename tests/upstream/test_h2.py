@@ -3,12 +3,21 @@
 A strict xfail that passes tells of a release without that need.
 """
 
+import time
+
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame, SettingsFrame
+from hpack import Decoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    SettingsFrame,
+)
 
 from tests.web.harness import H2_HELLO, h2_request
 
@@ -52,3 +61,65 @@ def test_what_is_in_flight_is_answered_after_goaway() -> None:
     connection.receive_data(h2_request())
     connection.close_connection(last_stream_id=1)
     connection.send_headers(1, [(":status", "200")], end_stream=True)
+
+
+def client() -> H2Connection:
+    connection = H2Connection(H2Configuration(client_side=True))
+    connection.initiate_connection()
+    request = {":method": "POST", ":scheme": "http", ":authority": "x", ":path": "/x"}
+    connection.send_headers(1, list(request.items()), end_stream=True)
+    connection.receive_data(SettingsFrame(0).serialize())
+    return connection
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="SETTINGS are never empty: livenessprobe/driver/h2_internals.py sends its own",
+)
+def test_a_client_sends_empty_settings() -> None:
+    connection = H2Connection(H2Configuration(client_side=True))
+    connection.initiate_connection()
+    assert connection.data_to_send().endswith(SettingsFrame(0).serialize())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=ProtocolError,
+    reason="nothing may follow a GOAWAY: livenessprobe/driver/h2_internals.py takes it as no end",
+)
+def test_what_is_in_flight_is_read_after_goaway() -> None:
+    connection = client()
+    connection.receive_data(GoAwayFrame(0, last_stream_id=1).serialize())
+    connection.receive_data(PingFrame(0, bytes(8)).serialize())
+
+
+def seconds_to_decode(fields: int) -> float:
+    block = b"\x88" + fields * b"\0\1x\1y"
+    started_at = time.process_time()
+    Decoder(max_header_list_size=2**30).decode(block)
+    return time.process_time() - started_at
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="hpack copies the rest of a block for each field: livenessprobe/driver/h2_internals.py",
+)
+def test_sixteen_times_the_fields_take_sixteen_times_as_long() -> None:
+    least = min(seconds_to_decode(3_000) for _ in range(3))
+    assert seconds_to_decode(48_000) < 32 * least
+
+
+def test_a_client_can_be_made_to_begin_otherwise() -> None:
+    """What livenessprobe/driver/h2_internals.py reaches into."""
+    connection = client()
+    assert isinstance(connection._data_to_send, bytearray)  # noqa: SLF001 - see above
+    assert GoAwayFrame in connection._frame_dispatch_table  # noqa: SLF001 - see above
+    assert "_receive_goaway_frame" in vars(H2Connection)
+    assert "_decode_literal" in vars(Decoder)
+
+
+def test_the_limit_of_continuation_frames_is_told_by_its_text() -> None:
+    connection = client()
+    frames = HeadersFrame(1, b"").serialize() + 100 * ContinuationFrame(1, b"").serialize()
+    with pytest.raises(ProtocolError, match="Too many continuation frames"):
+        connection.receive_data(frames)

@@ -80,7 +80,16 @@ def test_in_the_end_the_silent_ones_are_closed_and_the_others_finish() -> None:
 
 @pytest.mark.parametrize(
     ("files", "expected"),
-    [(20, 1), (64, 1), (66, 1), (128, 32), (256, 96), (1024, 128), (2**30, 128)],
+    [
+        (20, 1),
+        (64, 1),
+        (66, 1),
+        (128, 32),
+        (256, 96),
+        (1024, 128),
+        (2**30, 128),
+        (resource.RLIM_INFINITY, 128),
+    ],
 )
 def test_the_limit_leaves_descriptors_for_probes(
     monkeypatch: pytest.MonkeyPatch, files: int, expected: int

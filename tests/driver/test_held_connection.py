@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 
-from generated.csi.v1 import ProbeRequest
+from generated.csi.v1 import ProbeRequest, ProbeResponse
 from livenessprobe.driver import Driver
 from livenessprobe.driver.asyncio_thread import Loops
-from livenessprobe.driver.client import _Identity
-from livenessprobe.driver.connection import FreshChannel
-from livenessprobe.driver.tripwire import MAX_IDLE_BYTES, HeldConnection, IdleConnection
+from livenessprobe.driver.client import _unary
+from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection
+from livenessprobe.driver.h2_internals import ClientConnection
+from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
 from livenessprobe.errors import RPCError
 from tests import csi_driver as csi_driver_module
 from tests.csi_driver import NOT_READY, CsiDriver, error
@@ -62,7 +61,7 @@ class Driven:
 
     async def listen(self) -> None:
         while True:
-            await self.driver.wait_hung_up()
+            await self.driver.wait_disconnected()
             self.hang_ups += 1
 
     async def probe(self) -> bool:
@@ -312,17 +311,69 @@ async def test_a_probe_closes_the_held_connection_before_it_dials(
     assert census.open_before == [0, 0, 0, 0]
 
 
-async def test_asking_for_the_name_leaves_it_alone(csi_socket: Path, driver: Driver) -> None:
-    census = Census()
-    async with listening(csi_socket, census.play), driven(driver) as it:
-        assert await it.probe()
-        for _ in range(2):
-            await driver.get_name(PATIENCE)
+NAMED = (
+    headers((":status", "200"), ("content-type", "application/grpc"), stream=3)
+    + data(peer.message(b"\x0a\4name"), stream=3)
+    + headers(("grpc-status", "0"), end=True, stream=3)
+)
+END_OF_SECOND_REQUEST = data(peer.message(), end=True, stream=3)
+
+
+async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
+    csi_socket: Path, driver: Driver
+) -> None:
+    """So a driver that serves one connection at a time can answer."""
+    opened = 0
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        await answer(VALID + PING, hang_up=True)(stream)
+        heard = b""
+        while END_OF_SECOND_REQUEST not in heard:
+            heard += await stream.receive_some()
+        assert PONG in heard
+        await stream.send_all(NAMED)
+        await until_closed(stream)
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        for times in 1, 2:
+            assert await it.probe()
+            assert await driver.get_name(PATIENCE) == "name"
+            assert opened == times
+            assert ours(csi_socket) == 1  # held again
         await it.hears(0)
-    assert census.open_before == [0, 1, 1]
 
 
-async def test_only_an_answered_probe_leaves_a_connection(
+async def refuse(stream: trio.SocketStream) -> None:
+    heard = b""
+    while END_OF_SECOND_REQUEST not in heard:
+        heard += await stream.receive_some()
+    await say(frame(peer.RST_STREAM, uint(4, 7), stream=3))(stream)
+
+
+@pytest.mark.parametrize("script", [hang_up, say(GOAWAY), refuse])
+async def test_the_name_is_asked_for_anew_if_that_connection_comes_to_its_end(
+    csi_socket: Path, driver: Driver, script: Script
+) -> None:
+    opened = 0
+
+    async def once(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            await answer(VALID, hang_up=True)(stream)
+            await script(stream)
+        else:
+            await answer(VALID.replace(READY, data(peer.message(b"\x0a\4name"))))(stream)
+
+    async with listening(csi_socket, once):
+        await driver.probe(PATIENCE)
+        assert await driver.get_name(PATIENCE) == "name"
+    assert opened == 2
+
+
+async def test_only_an_answered_call_leaves_a_connection(
     csi_driver: CsiDriver, csi_socket: Path
 ) -> None:
     driver = Driver(str(csi_socket))
@@ -342,7 +393,7 @@ async def test_only_an_answered_probe_leaves_a_connection(
                 await driver.probe(PATIENCE)
             assert ours(csi_socket) == held
             await driver.get_name(PATIENCE)
-            assert ours(csi_socket) == held
+            assert ours(csi_socket) == 1
     assert ours(csi_socket) == 0
 
 
@@ -450,9 +501,12 @@ async def test_a_driver_that_does_not_read_is_not_held(csi_socket: Path, driver:
 
 
 def held(sock: socket.socket) -> HeldConnection:
-    http2 = H2Connection(H2Configuration(client_side=True))
+    http2 = ClientConnection()
     http2.initiate_connection()
-    return HeldConnection(IdleConnection(sock=sock, http2=http2))
+    http2.clear_outbound_data_buffer()
+    connection = HeldConnection()
+    connection.hold(IdleConnection(sock=sock, http2=http2))
+    return connection
 
 
 @pytest.fixture
@@ -470,28 +524,62 @@ async def test_a_reset(pair: Pair) -> None:
     ours, theirs = pair
     ours.send(b"never read")
     theirs.close()
-    assert await held(ours).wait_hung_up() is True
+    with trio.fail_after(PATIENCE):
+        await held(ours).wait_disconnected()
 
 
 async def test_a_ping_from_a_driver_that_has_gone_since(pair: Pair) -> None:
     ours, theirs = pair
     theirs.send(PREFACE + PING)
     theirs.close()
-    assert await held(ours).wait_hung_up() is True
+    with trio.fail_after(PATIENCE):
+        await held(ours).wait_disconnected()
 
 
-async def test_an_answer_that_would_have_to_wait(pair: Pair) -> None:
+async def test_an_answer_that_would_have_to_wait(pair: Pair, nursery: trio.Nursery) -> None:
     ours, theirs = pair
     with suppress(BlockingIOError):
         while True:
             ours.send(bytes(1000))
     theirs.send(PREFACE + PING)
-    assert await held(ours).wait_hung_up() is False
+    connection = held(ours)
+    nursery.start_soon(connection.wait_disconnected)
+    await trio.testing.wait_all_tasks_blocked()
+    assert connection.detach() is None  # it is closed, and nobody was told
+    nursery.cancel_scope.cancel()
 
 
-async def until_ended(channel: FreshChannel) -> None:
+async def test_detached_just_as_something_comes() -> None:
+    """It is answered, or left for the new owner; which of the two is up to trio's scheduler."""
+    for _ in range(20):
+        ours, theirs = socket.socketpair()
+        with ours, theirs, ours.dup() as same:
+            for end in ours, theirs:
+                end.setblocking(False)  # noqa: FBT003 - the socket's own way
+            connection = held(ours)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.wait_disconnected)
+                await trio.testing.wait_all_tasks_blocked()
+                theirs.send(PING)
+                await trio.lowlevel.wait_readable(same)
+                assert connection.detach() is not None
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            ends = {ours: PING, theirs: PONG}
+            assert [end for end in ends if received(end) == ends[end]]
+
+
+def received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(100)
+    except BlockingIOError:
+        return b""
+
+
+async def until_failed(channel: CallChannel) -> None:
     connection: Any = channel._connection  # noqa: SLF001 - nothing else tells
-    while not connection.processor.reason:  # noqa: ASYNC110 - likewise
+    call = connection.call
+    while not (call.failed or call.closed_by_driver):  # noqa: ASYNC110 - likewise
         await asyncio.sleep(0.001)
 
 
@@ -499,8 +587,11 @@ LATE: dict[str, tuple[Script, bool]] = {
     "hangs up": (hang_up, True),
     "says goodbye": (say(GOAWAY), True),
     "a second status": (say(STATUS_0), False),
-    "a request": (say(headers((":method", "GET"), stream=2)), False),
 }
+
+
+async def probe_on(channel: CallChannel) -> None:
+    await _unary(channel, "Probe", ProbeRequest(), ProbeResponse)
 
 
 @pytest.mark.parametrize(("script", "ended"), LATE.values(), ids=LATE)
@@ -513,12 +604,12 @@ async def test_what_has_come_before_it_is_held(
     token = trio.lowlevel.current_trio_token()
 
     async def probe_late() -> IdleConnection | None:
-        channel = FreshChannel(str(csi_socket))
+        channel = CallChannel(str(csi_socket), "9S", None)
         try:
-            await _Identity(channel).probe(ProbeRequest(), timeout=PATIENCE)
+            await probe_on(channel)
             token.run_sync_soon(idler.go.set)
-            await until_ended(channel)
-            return await channel.hold()
+            await until_failed(channel)
+            return await channel.detach()
         finally:
             await channel.aclose()
 
@@ -527,24 +618,25 @@ async def test_what_has_come_before_it_is_held(
             idle = await loops.run(probe_late)
         assert (idle is not None) is ended
         if idle is not None:
-            connection = HeldConnection(idle)
-            assert await connection.wait_hung_up() is True
-            connection.close()
+            connection = HeldConnection()
+            connection.hold(idle)
+            with trio.fail_after(PATIENCE):
+                await connection.wait_disconnected()
 
 
-async def test_a_cancel_while_it_is_taken_over_leaves_nothing(csi_socket: Path) -> None:
-    async def cancel_hold() -> None:
-        channel = FreshChannel(str(csi_socket))
+async def test_a_cancel_while_it_is_detached_leaves_nothing(csi_socket: Path) -> None:
+    async def cancel_detach() -> None:
+        channel = CallChannel(str(csi_socket), "9S", None)
         try:
-            await _Identity(channel).probe(ProbeRequest(), timeout=PATIENCE)
-            hold = asyncio.create_task(channel.hold())
+            await probe_on(channel)
+            detach = asyncio.create_task(channel.detach())
             await asyncio.sleep(0)  # now it has the connection, and waits for the transport's end
-            hold.cancel()
+            detach.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await hold
+                await detach
         finally:
             await channel.aclose()
 
     async with listening(csi_socket, answer(VALID)), leaving_nothing():
         with closing(Loops()) as loops:
-            await loops.run(cancel_hold)
+            await loops.run(cancel_detach)

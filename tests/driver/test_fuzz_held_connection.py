@@ -2,16 +2,16 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 
 import trio
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livenessprobe.driver.tripwire import MAX_IDLE_BYTES, HeldConnection, IdleConnection
+from livenessprobe.driver.grpclib_internals import IdleConnection
+from livenessprobe.driver.h2_internals import ClientConnection
+from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
 from tests.driver import peer
 from tests.driver.peer import ACK, OK_200, PATIENCE, READY, STATUS_0, VALID, data, frame, uint
 
@@ -41,34 +41,50 @@ def sayings(draw: st.DrawFn) -> bytes:
 CUTS = st.lists(st.integers(0, 200))
 
 
+REQUEST = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": "/x",
+    "content-type": "application/grpc",
+    "user-agent": "x",
+    "te": "trailers",
+}
+
+
 def after_a_probe(sock: socket.socket) -> HeldConnection:
     """Return the connection as it is when it has had its one call, and its reply."""
-    http2 = H2Connection(H2Configuration(client_side=True))
+    http2 = ClientConnection()
     http2.initiate_connection()
-    request = {":method": "POST", ":scheme": "http", ":authority": "x", ":path": "/x"}
-    http2.send_headers(1, list(request.items()), end_stream=True)
+    http2.send_headers(1, list(REQUEST.items()), end_stream=True)
     http2.receive_data(VALID)
     http2.data_to_send()
-    return HeldConnection(IdleConnection(sock=sock, http2=http2))
+    connection = HeldConnection()
+    connection.hold(IdleConnection(sock=sock, http2=http2))
+    return connection
 
 
-async def hears_hang_up(pieces: Iterator[bytes]) -> bool:
-    """Return whether the end is told, if a driver says these pieces and hangs up."""
+async def reports_end(pieces: Iterator[bytes]) -> bool:
+    """Return whether the end is reported, if a driver sends these pieces and closes."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)  # noqa: FBT003 - the socket's own way
-    heard: list[bool] = []
+    reported = False
 
     async def listen() -> None:
-        heard.append(await held.wait_hung_up())
+        nonlocal reported
+        await held.wait_disconnected()
+        reported = True
 
     with theirs, closing(after_a_probe(ours)) as held, trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
             for piece in pieces:
-                theirs.send(piece)
+                with suppress(BrokenPipeError):  # it has had enough
+                    theirs.send(piece)
                 await trio.testing.wait_all_tasks_blocked()
             theirs.shutdown(socket.SHUT_WR)
-    return heard[0]
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    return reported
 
 
 @settings(deadline=None, max_examples=200)
@@ -76,16 +92,16 @@ async def hears_hang_up(pieces: Iterator[bytes]) -> bool:
 def test_it_ends_in_the_same_way_however_it_is_cut(said: bytes, cuts: list[int]) -> None:
     said = said[: 2 * MAX_IDLE_BYTES]
     places = [0, *sorted(cut for cut in cuts if cut < len(said)), len(said)]
-    whole = trio.run(hears_hang_up, iter([said]))
-    assert trio.run(hears_hang_up, (said[i:j] for i, j in pairwise(places))) is whole
+    whole = trio.run(reports_end, iter([said]))
+    assert trio.run(reports_end, (said[i:j] for i, j in pairwise(places))) is whole
 
 
 @settings(deadline=None, max_examples=30)
 @given(said=sayings())
 def test_and_byte_by_byte(said: bytes) -> None:
     said = said[:200]  # the kernel keeps no more pieces for us once we do not read
-    whole = trio.run(hears_hang_up, iter([said]))
-    assert trio.run(hears_hang_up, (bytes([byte]) for byte in said)) is whole
+    whole = trio.run(reports_end, iter([said]))
+    assert trio.run(reports_end, (bytes([byte]) for byte in said)) is whole
 
 
 @settings(deadline=None, max_examples=50)
@@ -94,10 +110,10 @@ def test_and_byte_by_byte(said: bytes) -> None:
     after=sayings() | st.binary(min_size=9),
 )
 def test_a_goodbye_is_told_whatever_follows_it(before: list[bytes], after: bytes) -> None:
-    assert trio.run(hears_hang_up, iter([b"".join(before) + GOAWAY + after])) is True
+    assert trio.run(reports_end, iter([b"".join(before) + GOAWAY + after])) is True
 
 
 @settings(deadline=None, max_examples=50)
 @given(said=st.lists(st.sampled_from(HARMLESS), max_size=20))
 def test_what_http_2_allows_does_not_hide_the_end(said: list[bytes]) -> None:
-    assert trio.run(hears_hang_up, iter(said)) is True
+    assert trio.run(reports_end, iter(said)) is True

@@ -1,0 +1,162 @@
+"""The rules of one unary reply: response headers, one message, trailers with status OK.
+
+    headers --> data ... --> trailers      complete
+    headers with the end of the stream     an error, for the message is missing
+
+Whatever breaks a rule is raised as `RPCError` as soon as it is seen, with the status and the text
+that grpc-go has for it. No IO, and nothing of HTTP/2 but its fields and bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from grpclib.const import Status
+from grpclib.metadata import decode_grpc_message, decode_metadata
+
+from livenessprobe.driver.statuses import GO_STATUS, HTTP_STATUS
+from livenessprobe.errors import RPCError
+from livenessprobe.strconv import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Fields = list[tuple[str, str]]
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""grpc-go's limit for one message."""
+
+_PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
+_GRPC = "application/grpc"
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+class Reply:
+    """What has come of one reply."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        """All of it is there, and the status is OK."""
+        self.started = False
+        self._http_status = ""
+        self._encoding = ""
+        self._prefix = b""
+        self._received = 0
+
+    def headers(self, fields: Fields, *, ended: bool) -> None:
+        """Take the response headers, which are the trailers too if the stream has `ended`."""
+        self.started = True
+        headers = dict(fields)
+        self._http_status = headers.get(":status", "")
+        self._encoding = headers.get("grpc-encoding", "identity")
+        _check_content_type(headers)
+        _check_metadata(fields)
+        if ended:
+            self._finish(headers)
+
+    def data(self, data: bytes) -> None:
+        """Take a part of the message."""
+        self._prefix += data[: _PREFIX.size - len(self._prefix)]
+        self._received += len(data)
+        if len(self._prefix) < _PREFIX.size:
+            return
+        compressed, length = _PREFIX.unpack(self._prefix)
+        if compressed == 1 and self._encoding == "identity":
+            raise RPCError("Internal", "grpc: compressed flag set with identity or empty encoding")
+        if compressed == 1:
+            name = quote(self._encoding)
+            raise RPCError(
+                "Internal", f"grpc: Decompressor is not installed for grpc-encoding {name}"
+            )
+        if compressed:
+            raise RPCError("Internal", f"grpc: received unexpected payload format {compressed}")
+        if length > MAX_MESSAGE_BYTES:
+            raise RPCError(
+                "ResourceExhausted",
+                f"grpc: received message larger than max ({length} vs. {MAX_MESSAGE_BYTES})",
+            )
+        if self._received > _PREFIX.size + length:
+            raise RPCError(
+                "Internal",
+                "cardinality violation: expected <EOF> for non server-streaming RPCs, but received "
+                "another message",
+            )
+
+    def trailers(self, fields: Fields) -> None:
+        """Take the fields behind the message."""
+        _check_metadata(fields)
+        self._finish(dict(fields))
+
+    def end(self) -> None:
+        """Take the end of the stream."""
+        if not self.complete:
+            raise RPCError("Internal", "server closed the stream without sending trailers")
+
+    def _finish(self, trailers: Mapping[str, str]) -> None:
+        self._check_status(trailers)
+        if not self._received:
+            raise RPCError(
+                "Internal",
+                "cardinality violation: received no response message from non-server-streaming RPC",
+            )
+        if (
+            len(self._prefix) < _PREFIX.size
+            or self._received < _PREFIX.size + _PREFIX.unpack(self._prefix)[1]
+        ):
+            raise RPCError("Internal", "unexpected EOF")
+        self.complete = True
+
+    def _check_status(self, trailers: Mapping[str, str]) -> None:
+        value = trailers.get("grpc-status")
+        if value is None:
+            if self._http_status not in ("", "200"):
+                raise _http_error(self._http_status)
+            raise RPCError("Unknown", "the driver sent no grpc-status")
+        if not _INTEGER.fullmatch(value):
+            raise RPCError(
+                "Unknown",
+                "transport: malformed grpc-status: "
+                f"strconv.ParseInt: parsing {quote(value)}: invalid syntax",
+            )
+        code, text = int(value), decode_grpc_message(trailers.get("grpc-message", ""))
+        if code not in GO_STATUS:
+            raise RPCError("Unknown", f"grpc-status {code}: {text}")
+        if code != Status.OK.value:
+            raise RPCError(GO_STATUS[code], text)
+
+
+def _check_content_type(headers: Mapping[str, str]) -> None:
+    content_type = headers.get("content-type")
+    if content_type is None:
+        flaw = "malformed header: missing HTTP content-type"
+    elif content_type == _GRPC or content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):
+        return
+    else:
+        flaw = f"transport: received unexpected content-type {quote(content_type)}"
+    if ":status" not in headers:
+        raise RPCError("Internal", f"malformed header: missing HTTP status; {flaw}")
+    raise _http_error(headers[":status"], f"; {flaw}")
+
+
+def _http_error(status: str, also: str = "") -> RPCError:
+    try:
+        known = HTTPStatus(int(status))
+    except ValueError:
+        return RPCError(
+            "Unknown", f"unexpected HTTP status code received from server: {status}{also}"
+        )
+    return RPCError(
+        HTTP_STATUS.get(known, "Unknown"),
+        f"unexpected HTTP status code received from server: {status} ({known.phrase}){also}",
+    )
+
+
+def _check_metadata(fields: Fields) -> None:
+    for field in fields:
+        try:
+            decode_metadata([field])
+        except ValueError as error:
+            raise RPCError("Internal", f"transport: malformed {field[0]}: {error}") from error
