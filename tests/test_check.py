@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.csi_driver import (
     error,
     named,
 )
+from tests.driver import peer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +102,45 @@ async def test_a_driver_that_hangs_is_not_asked_for_its_name(
     assert answer.result.status is ProbeStatus.TIMED_OUT
     assert (answer.driver_name, answer.driver_name_error) == (None, DEADLINE)
     assert csi_driver.counts.plugin_infos == 0
+
+
+async def test_a_driver_that_serves_one_connection_at_a_time_is_asked_on_one(
+    csi_socket: Path,
+) -> None:
+    served = 0
+
+    async def serve(listener: trio.socket.SocketType) -> None:
+        nonlocal served
+        while True:
+            connection, _ = await listener.accept()
+            served += 1
+            with suppress(trio.BrokenResourceError):
+                await both_calls(trio.SocketStream(connection))
+
+    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+        await listener.bind(csi_socket)
+        listener.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, listener)
+            answer = await check(config(csi_socket))
+            nursery.cancel_scope.cancel()
+    assert answer.healthy
+    assert answer.driver_name == "name"
+    assert served == 1
+
+
+async def both_calls(stream: trio.SocketStream) -> None:
+    async with stream:
+        await peer.answer(peer.VALID, hang_up=True)(stream)
+        request = b""
+        while peer.data(peer.message(), end=True, stream=3) not in request:
+            request += await stream.receive_some()
+        await stream.send_all(
+            peer.headers((":status", "200"), ("content-type", "application/grpc"), stream=3)
+            + peer.data(peer.message(b"\x0a\4name"), stream=3)
+            + peer.headers(("grpc-status", "0"), end=True, stream=3)
+        )
+        await peer.until_closed(stream)
 
 
 async def test_nobody_is_there(csi_socket: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_driver_is_told_how_long_it_has(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     start_sidecar(HTTP, "--probe-timeout=90s").wait_for(200, "ok")
-    assert 60 < driver.counts.last_timeout <= 90
+    assert 90 < driver.counts.last_timeout <= 91
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
