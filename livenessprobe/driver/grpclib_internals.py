@@ -21,7 +21,6 @@ from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol
 from h2.errors import ErrorCodes
-from h2.events import PushedStreamReceived, RequestReceived
 from h2.exceptions import H2Error
 
 from livenessprobe.driver.asyncio_thread import limit_reads
@@ -233,9 +232,9 @@ class _Processor(EventsProcessor):
         self.unprocessed = False
 
     def process(self, event: Event) -> None:
-        if isinstance(event, RequestReceived | PushedStreamReceived):
-            raise _unavailable(self._path, f"{_BREACH}: it sends a request")
-        if type(event) in self.processors:  # grpclib fails for others, such as unknown frames
+        # grpclib fails for others, such as unknown frames; grpc-go ignores them, and other streams.
+        stream_id = getattr(event, "stream_id", None)
+        if type(event) in self.processors and (not stream_id or stream_id in self.streams):
             super().process(event)
 
     def fail(self, error: Exception) -> None:

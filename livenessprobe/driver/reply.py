@@ -31,6 +31,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 _PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
 _GRPC = "application/grpc"
+_HTTP_STATUSES = {status.value for status in HTTPStatus}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -142,16 +143,13 @@ def _check_content_type(headers: Mapping[str, str]) -> None:
 
 
 def _http_error(status: str, also: str = "") -> RPCError:
-    try:
-        known = HTTPStatus(int(status))
-    except ValueError:
-        return RPCError(
-            "Unknown", f"unexpected HTTP status code received from server: {status}{also}"
-        )
-    return RPCError(
-        HTTP_STATUS.get(known, "Unknown"),
-        f"unexpected HTTP status code received from server: {status} ({known.phrase}){also}",
-    )
+    if not _INTEGER.fullmatch(status):
+        flaw = f"strconv.Atoi: parsing {quote(status)}: invalid syntax"
+        return RPCError("Internal", f"transport: malformed http-status: {flaw}")
+    code = int(status)
+    phrase = HTTPStatus(code).phrase if code in _HTTP_STATUSES else ""
+    text = f"unexpected HTTP status code received from server: {code} ({phrase}){also}"
+    return RPCError(HTTP_STATUS.get(code, "Unknown"), text)
 
 
 def _check_metadata(fields: Fields) -> None:

@@ -34,13 +34,13 @@ RESET_STATUS = {
 """What RST_STREAM means, by its error code; a code that is not here means Unknown."""
 
 HTTP_STATUS = {
-    HTTPStatus.BAD_REQUEST: "Internal",
-    HTTPStatus.UNAUTHORIZED: "Unauthenticated",
-    HTTPStatus.FORBIDDEN: "PermissionDenied",
-    HTTPStatus.NOT_FOUND: "Unimplemented",
-    HTTPStatus.TOO_MANY_REQUESTS: "Unavailable",
-    HTTPStatus.BAD_GATEWAY: "Unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Unavailable",
-    HTTPStatus.GATEWAY_TIMEOUT: "Unavailable",
+    HTTPStatus.BAD_REQUEST.value: "Internal",
+    HTTPStatus.UNAUTHORIZED.value: "Unauthenticated",
+    HTTPStatus.FORBIDDEN.value: "PermissionDenied",
+    HTTPStatus.NOT_FOUND.value: "Unimplemented",
+    HTTPStatus.TOO_MANY_REQUESTS.value: "Unavailable",
+    HTTPStatus.BAD_GATEWAY.value: "Unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE.value: "Unavailable",
+    HTTPStatus.GATEWAY_TIMEOUT.value: "Unavailable",
 }
 """What an HTTP status means where no gRPC status came; one that is not here means Unknown."""

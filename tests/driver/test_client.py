@@ -298,12 +298,12 @@ HEADER_FAULTS = {
     "an HTTP status that there is none of": (
         reply(OK, status="799", content_type="text/html"),
         "Unknown",
-        unexpected("799", "text/html"),
+        unexpected("799 ()", "text/html"),
     ),
     "no number": (
-        reply(OK, status="OK", content_type="text/html"),
-        "Unknown",
-        unexpected("OK", "text/html"),
+        reply(OK, status="200x", content_type="text/html"),
+        "Internal",
+        'transport: malformed http-status: strconv.Atoi: parsing "200x": invalid syntax',
     ),
     "HTTP 503 as gRPC without grpc-status": (
         trailers_only(status="503"),

@@ -199,16 +199,18 @@ async def test_a_breach_of_http_2(csi_socket: Path, chunk: bytes) -> None:
 
 UNWANTED = {
     "a request": frame(peer.HEADERS, REQUEST_HEADERS, flags=peer.END_HEADERS, stream=2),
-    "a push": frame(peer.PUSH_PROMISE, uint(4, 2) + REQUEST_HEADERS, flags=peer.END_HEADERS),
+    "a push": (
+        frame(peer.PUSH_PROMISE, uint(4, 2) + REQUEST_HEADERS, flags=peer.END_HEADERS)
+        + headers((":status", "404"), stream=2)
+        + data(b"?", end=True, stream=2)
+    ),
 }
 
 
 @pytest.mark.parametrize("chunk", UNWANTED.values(), ids=UNWANTED)
-async def test_what_a_grpc_server_does_not_do(csi_socket: Path, chunk: bytes) -> None:
-    assert await failure(csi_socket, PREFACE, chunk) == (
-        "Unavailable",
-        f"{csi_socket}: {NOT_BY_THE_BOOK}: it sends a request",
-    )
+async def test_what_a_grpc_server_does_not_do_is_ignored(csi_socket: Path, chunk: bytes) -> None:
+    """As grpc-go does."""
+    assert await probe(csi_socket, answer(PREFACE + chunk + VALID)) is True
 
 
 RESETS = [
