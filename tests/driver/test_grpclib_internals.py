@@ -464,6 +464,16 @@ async def test_more_headers_than_that(csi_socket: Path, block: Callable[[int], b
     )
 
 
+async def test_table_size_updates_are_no_more_than_two(csi_socket: Path) -> None:
+    """They are no fields, so no limit of the header list counts them, and each takes its time."""
+    fitting, endless = 2 * b"\x20" + START, 1_000_000 * b"\x20" + START
+    said = header_block(fitting), READY, STATUS_0
+    assert await probe(csi_socket, answer(PREFACE, *said)) is True
+    status, text = await failure(csi_socket, PREFACE, header_block(endless))
+    assert status == "Unavailable"
+    assert text.startswith(f"{csi_socket}: {NOT_BY_THE_BOOK}: ")
+
+
 async def test_an_endless_header_block(csi_socket: Path) -> None:
     start = frame(peer.HEADERS, START)
     assert await failure(csi_socket, PREFACE, start, 100 * frame(peer.CONTINUATION)) == (
