@@ -3,8 +3,8 @@
 What h2 does otherwise, and why that matters here:
 
 - It begins with a list of settings. grpc-go's SETTINGS frame is empty, and drivers know no other.
-- It takes 64 KiB of headers. For more, hpack is too slow: it copies what is left of a block for each
-  field in it, and takes any number of table size updates, a byte each, 0.7 s for a megabyte.
+- It takes 64 KiB of headers. For more, hpack is too slow: it copies what is left of a block for
+  each field in it, and takes any number of table size updates, a byte each, 0.7 s for a megabyte.
 - It refuses what follows a GOAWAY: answers that are in flight, and PINGs.
 - It encodes the same headers anew on each connection.
 
