@@ -1,7 +1,8 @@
 """The task that notices a driver's end and return between Probes, so that nobody has to wait.
 
-    last Probe READY       waits: the kernel closes the driver's connection when its process dies
-    any other, or none     looks every POLL whether the driver has made its socket anew
+    last Probe READY, or none yet    waits: the kernel closes the driver's connection when its
+                                     process dies
+    any other                        looks every POLL whether the driver has made its socket anew
 
 Both may be reported once more while the Probe that follows is still in flight.
 """
@@ -36,7 +37,6 @@ class Watch:
 
     def __init__(self) -> None:
         self._in_doubt = trio.Event()
-        self._in_doubt.set()
 
     def observe(self, result: ProbeResult) -> None:
         """Note whether the driver is healthy, as of its last Probe."""

@@ -92,12 +92,19 @@ async def test_a_healthy_driver_gets_no_looks(autojump_clock: Clock) -> None:
     assert driver.told == []
 
 
-@pytest.mark.parametrize("statuses", [(), *((status,) for status in IN_DOUBT)])
+async def test_before_the_first_result_there_are_no_looks(autojump_clock: Clock) -> None:
+    driver = FakeDriver()
+    async with watching(driver):
+        await trio.sleep(3600)
+    assert driver.looks == 0
+
+
+@pytest.mark.parametrize("status", IN_DOUBT)
 async def test_any_other_is_looked_at_every_tenth_of_a_second(
-    autojump_clock: Clock, statuses: tuple[ProbeStatus, ...]
+    autojump_clock: Clock, status: ProbeStatus
 ) -> None:
     driver = FakeDriver()
-    async with watching(driver, *statuses):
+    async with watching(driver, status):
         await trio.sleep(0.9)  # the looks are at 0.05, 0.15 ... 0.85
         assert driver.looks == 9
         assert driver.told == []

@@ -451,8 +451,9 @@ def seconds_to_decode(count: int) -> float:
 
 
 def test_the_time_for_headers_grows_as_they_do() -> None:
+    # Sixteen times as many fields; what grew with their square would take 256 times as long.
     least = min(seconds_to_decode(3_000) for _ in range(3))
-    assert min(seconds_to_decode(48_000) for _ in range(3)) < 32 * least
+    assert min(seconds_to_decode(48_000) for _ in range(3)) < 64 * least
 
 
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
