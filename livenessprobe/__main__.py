@@ -147,8 +147,8 @@ def _serve(config: flags.Config) -> int:
         import trio  # noqa: PLC0415 - see above
 
         gc.collect()
-        from livenessprobe.listen import ListenError  # noqa: PLC0415 - see above
         from livenessprobe.serve import serve  # noqa: PLC0415 - see above
+        from livenessprobe.server.listen import ListenError  # noqa: PLC0415 - see above
 
     gc.freeze()
     gc.enable()

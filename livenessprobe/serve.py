@@ -20,26 +20,28 @@ import trio
 
 from livenessprobe import __version__, klog
 from livenessprobe.driver import Driver
+from livenessprobe.endpoints.metrics import metrics as metrics_endpoint
+from livenessprobe.endpoints.not_found import not_found
+from livenessprobe.endpoints.routes import routes
 from livenessprobe.health import Question
 from livenessprobe.history import History
 from livenessprobe.identity import Identity
-from livenessprobe.listen import join_host_port, open_listeners
 from livenessprobe.metrics import GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.prober import Prober
+from livenessprobe.server import server
+from livenessprobe.server.asgi import Application
+from livenessprobe.server.listen import bound_address, open_listeners
 from livenessprobe.statelog import StateLog
 from livenessprobe.status import Status
 from livenessprobe.wallclock import WallClock
 from livenessprobe.watch import Watch
-from livenessprobe.web import endpoints, server
-from livenessprobe.web.routes import routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from livenessprobe.flags import Config
     from livenessprobe.result import ProbeResult
-    from livenessprobe.web.endpoints import Routes
-    from livenessprobe.web.responder import Observe
+    from livenessprobe.server.asgi import Observe, Routes
 
 PATIENCE = 2.0
 """Seconds from a signal, or a bug, to the end, whatever holds it up.
@@ -125,7 +127,7 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        endpoint = endpoints.metrics(metrics.text, metrics.openmetrics)
+        endpoint = metrics_endpoint(metrics.text, metrics.openmetrics)
         started_at = trio.current_time()
         table = routes(config, prober.handle_request, status, endpoint, started_at=started_at)
         await _serve_http(nursery, table, metrics.observe_answer)
@@ -161,8 +163,7 @@ async def _serve_http(nursery: trio.Nursery, table: Mapping[str, Routes], observ
     """Listen on every address before anything is answered on the first."""
     listeners = {address: await open_listeners(address) for address in table}
     for address, sockets in listeners.items():
-        await nursery.start(server.serve, table[address], sockets, observe)
+        routes = table[address]
+        await nursery.start(server.serve, Application(routes, not_found(routes), observe), sockets)
         for listener in sockets:
-            ip, port, *_ = listener.socket.getsockname()
-            paths = " ".join(table[address])
-            log.info("ServeMux listening", address=join_host_port(ip, port), paths=paths)
+            log.info("ServeMux listening", address=bound_address(listener), paths=" ".join(routes))

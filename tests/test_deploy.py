@@ -13,9 +13,9 @@ import yaml
 
 import livenessprobe
 from livenessprobe import flags
+from livenessprobe.endpoints.grpc_health import QUESTIONS
 from livenessprobe.health import Question
-from livenessprobe.listen import open_listeners
-from livenessprobe.web.grpc_health import QUESTIONS
+from livenessprobe.server.listen import open_listeners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -134,7 +134,7 @@ async def test_what_every_sidecar_is_to_listen_on_can_be_listened_on(pod: Pod) -
     for sidecar in pod.sidecars:
         host, _, _ = config(sidecar).health_address.replace(POD_IP, "::1").rpartition(":")
         for listener in await open_listeners(f"{host}:0"):
-            await listener.aclose()
+            listener.close()
 
 
 @pytest.mark.parametrize("pod", PODS)

@@ -14,7 +14,7 @@ import trio
 
 from livenessprobe import __main__, klog
 from livenessprobe.flags import CheckConfig, Config
-from livenessprobe.listen import ListenError
+from livenessprobe.server.listen import ListenError
 from tests.csi_driver import NOT_READY, CsiDriver
 
 
@@ -122,7 +122,7 @@ def imported(code: str) -> set[str]:
 
 
 SERVING = {"hypercorn", "prometheus_client", "h11", "wsgiref"} | {
-    f"livenessprobe.{module}" for module in ("serve", "web", "listen", "metrics", "identity")
+    f"livenessprobe.{module}" for module in ("serve", "server", "endpoints", "metrics", "identity")
 }
 
 
@@ -140,7 +140,12 @@ def test_help_imports_nothing_that_probes_or_serves() -> None:
 
 def test_the_sidecar_freezes_all_that_it_imports_and_no_check() -> None:
     names = imported("gc.freeze = imported; main(['--http-endpoint=9918'])")
-    assert {"livenessprobe.serve", "livenessprobe.web", "hypercorn", "prometheus_client"} <= names
+    assert {
+        "livenessprobe.serve",
+        "livenessprobe.server",
+        "hypercorn",
+        "prometheus_client",
+    } <= names
     assert "livenessprobe.check" not in names
 
 

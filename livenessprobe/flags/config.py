@@ -14,7 +14,19 @@ from livenessprobe.flags.values import ConfigError, probe_interval, probe_timeou
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-OWN_PATHS = frozenset({"/", "/healthz", "/livez", "/readyz", "/status.json", "/statusz", "/flagz"})
+OWN_PATHS = frozenset(
+    {
+        "/",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/status.json",
+        "/statusz",
+        "/flagz",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
+    }
+)
 """The paths that the listener of the health questions answers in any case."""
 
 

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import answers, memory, start, traffic
+from tests.benchmarks import answers, grpc_calls, memory, start, traffic
 from tests.benchmarks.picture import picture
 from tests.benchmarks.programs import OURS, Program, peer
 from tests.benchmarks.readings import Reading, Results, Scale, machine
 from tests.benchmarks.table import compare, notes, table
 
-FAMILIES = (answers, start, memory, traffic)
+FAMILIES = (answers, grpc_calls, start, memory, traffic)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -25,8 +25,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from livenessprobe.web import status_page
-from livenessprobe.web.request import Request
+from livenessprobe.endpoints import status_page
+from livenessprobe.server.request import Request
 from tests.e2e.harness import PATIENCE
 from tests.world import World
 

@@ -17,9 +17,9 @@ from livenessprobe.identity import Identity
 from livenessprobe.metrics import Metrics
 from livenessprobe.prober import Prober
 from livenessprobe.schedule import Schedule
+from livenessprobe.server import accept
 from livenessprobe.statelog import StateLog
 from livenessprobe.watch import Watch
-from livenessprobe.web import accept
 
 WORDS = "injected here"
 
@@ -35,7 +35,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "watch, listening": (HeldConnection, "_is_disconnected"),
     "identity": (Driver, "get_name"),
     "identity, told of a result": (Identity, "observe"),
-    "accepting": (accept, "_first_words"),
+    "accepting": (accept, "receive_nowait"),
     "endpoint": (health, "judge"),
 }
 """What every task and every consumer of results comes by, as a module or class and a name in it."""

@@ -180,8 +180,7 @@ class Sidecar:
         try:
             self.stop()
         finally:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
         if failure is None and "Traceback" in self.log:
             raise RuntimeError(f"it logged a traceback: {self.log}")
 
@@ -257,5 +256,15 @@ class Sidecar:
         if code or took > STOP_WITHIN:
             raise AssertionError(f"exit code {code} after {took:.1f} s, {numbers}: {self.log}")
 
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code once it has ended."""
+        return self._process.poll()
+
     def _ended(self) -> bool:
-        return self._process.poll() is not None
+        return self.exit_code is not None

@@ -54,7 +54,7 @@ for module in pkgutil.walk_packages(livenessprobe.__path__, "livenessprobe."):
 """
     python = ("--entrypoint=/usr/bin/python3.13", IMAGE, "-IS", "-c")
     imported = podman("run", "--rm", *python, script).splitlines()
-    assert "livenessprobe.web.server" in imported
+    assert "livenessprobe.server.server" in imported
 
 
 def test_scanners_know_each_library_by_its_package(root: Path) -> None:

@@ -27,7 +27,7 @@ def seconds_for(blanks: int) -> float:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="blanks take a time that grows with their square: livenessprobe/web/pieces"
+    strict=True, reason="blanks take a time that grows with their square: server/limits.py"
 )
 def test_blanks_take_a_time_that_grows_with_their_number() -> None:
     # Eight times as many: 64 times the time as it is, 8 times as it should be.

@@ -19,7 +19,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from tests.web.harness import H2_HELLO, h2_request
+from tests.server.harness import H2_HELLO
 
 
 def server() -> H2Connection:
@@ -32,7 +32,7 @@ def server() -> H2Connection:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="frames that ask nothing are not counted: livenessprobe/web/pieces.py does"
+    strict=True, reason="frames that ask nothing are not counted: server/limits.py does"
 )
 @pytest.mark.parametrize("frame", [PingFrame(0, bytes(8)), SettingsFrame(0)])
 def test_a_flood_is_refused(frame: PingFrame | SettingsFrame) -> None:
@@ -42,25 +42,13 @@ def test_a_flood_is_refused(frame: PingFrame | SettingsFrame) -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="1 MB is kept before a header block is judged: livenessprobe/web/pieces.py"
+    strict=True, reason="1 MB is kept before a header block is judged: server/limits.py"
 )
 def test_a_header_block_larger_than_agreed_is_refused_before_its_end() -> None:
     connection = server()
     connection.receive_data(HeadersFrame(1, b"").serialize())
     with pytest.raises(ProtocolError):
         connection.receive_data(ContinuationFrame(1, bytes(16_000)).serialize() * 60)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=ProtocolError,
-    reason="no answer after one's own GOAWAY: livenessprobe/web/connection.py sends it past h2",
-)
-def test_what_is_in_flight_is_answered_after_goaway() -> None:
-    connection = server()
-    connection.receive_data(h2_request())
-    connection.close_connection(last_stream_id=1)
-    connection.send_headers(1, [(":status", "200")], end_stream=True)
 
 
 def client() -> H2Connection:

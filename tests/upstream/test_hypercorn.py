@@ -1,8 +1,9 @@
-"""Where hypercorn needs something around it; server.py and connection.py in web/ do all of that.
+"""Where hypercorn needs something around it; livenessprobe/server/ has it.
 
 A strict xfail that passes tells of a release without that need.
 """
 
+import inspect
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,12 +15,17 @@ import trio.testing
 from h2.events import ConnectionTerminated
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, Scope
 from hyperframe.frame import PingFrame
 
-from tests.web.harness import H2_GET, H2_HELLO, WEBSOCKET, H2Client, h2_request
+from livenessprobe.server.protocols import Http1, Setup, configure
+from tests.server.harness import GET, H2_GET, H2_HELLO, POST, WEBSOCKET, H2Client, h2_request
 
 
 async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -56,7 +62,7 @@ async def test_a_websocket_upgrade_and_a_byte_ends_one_connection_only() -> None
                 pass
 
 
-@pytest.mark.xfail(strict=True, reason="it is announced, but h2 is not told: connection.py, _take")
+@pytest.mark.xfail(strict=True, reason="announced, but h2 is not told: server/protocols.py, Http2")
 async def test_a_header_list_is_as_large_as_configured_at_most() -> None:
     config = Config()
     config.h2_max_header_list_size = 1_000
@@ -69,7 +75,7 @@ async def test_a_header_list_is_as_large_as_configured_at_most() -> None:
             assert b"ok" not in received
 
 
-@pytest.mark.xfail(strict=True, reason="one read is handled in one go: livenessprobe/web/pieces.py")
+@pytest.mark.xfail(strict=True, reason="one read is handled in one go: server/limits.py")
 async def test_others_run_while_a_flood_is_handled() -> None:
     turns = 0
 
@@ -102,3 +108,68 @@ async def test_an_idle_http_2_client_is_told_before_its_connection_is_closed() -
         async for received in client.stream:
             events += client.connection.receive_data(received)
         assert any(isinstance(event, ConnectionTerminated) for event in events)
+
+
+# What server/protocols.py reaches for, with its parameters: look there if any of it changes.
+MADE_OF = "self app config context task_group connection_state ssl client server send"
+REACHED = (
+    (H11Protocol, "__init__", MADE_OF),
+    (H11Protocol, "handle", "self event"),
+    (H11Protocol, "stream_send", "self event"),
+    (H11Protocol, "_check_protocol", "self event"),
+    (H11Protocol, "_create_stream", "self request"),
+    (H11Protocol, "_send_error_response", "self status_code"),
+    (H2Protocol, "__init__", MADE_OF),
+    (H2Protocol, "initiate", "self headers settings"),
+    (H2Protocol, "handle", "self event"),
+    (H2Protocol, "_flush", "self"),
+    (H2ProtocolAssumedError, "__init__", "self data"),
+    (TaskGroup, "spawn_app", "self app config scope send"),
+    (TaskGroup, "spawn", "self func args"),
+    (WorkerContext, "__init__", "self max_requests"),
+)
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), REACHED)
+def test_what_is_reached_for_is_there(owner: type, name: str, parameters: str) -> None:
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters.split()
+
+
+class Events:
+    """What a protocol tells its server."""
+
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+
+    async def __call__(self, event: Event) -> None:
+        self.told.append(event)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [
+            f"idle={event.idle}" if isinstance(event, Updated) else type(event).__name__
+            for event in self.told
+        ]
+
+
+async def test_what_a_protocol_of_http_1_tells_of_a_request_and_its_answer() -> None:
+    events = Events()
+    setup = Setup(app, configure(), WorkerContext(None))
+    http = Http1(setup, events)
+    await http.handle(RawData(GET[:-1]))
+    assert (events.kinds, http.receives_body()) == ([], False)
+    await http.handle(RawData(GET[-1:]))
+    data = ["RawData"] * 3  # head, body, and an end without bytes
+    assert events.kinds == ["idle=False", *data, "idle=True"]
+    await http.handle(RawData(POST + b"Content-Length: 1\r\n\r\n"))
+    assert http.receives_body()
+    await setup.context.terminated.set()
+    await http.handle(RawData(b"x"))
+    assert events.kinds[5:] == ["idle=False", *data, "Closed"]
+
+
+async def test_the_preface_of_http_2_is_told_by_an_exception() -> None:
+    http = Http1(Setup(app, configure(), WorkerContext(None)), Events())
+    with pytest.raises(H2ProtocolAssumedError) as caught:
+        await http.handle(RawData(H2_HELLO[:18]))
+    assert caught.value.data == H2_HELLO[:18]

@@ -1,0 +1,41 @@
+"""The endpoints of the health questions: 200 "ok", or 500 and the reason."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from livenessprobe.endpoints.verbose import checks
+from livenessprobe.server import response
+from livenessprobe.strconv import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from livenessprobe.health import Verdict
+    from livenessprobe.server.asgi import Endpoint
+    from livenessprobe.server.request import Request
+    from livenessprobe.server.response import Response
+
+
+def health(
+    name: str, ask: Callable[[], Verdict], driver_name: Callable[[], str | None]
+) -> Endpoint:
+    """Return the endpoint of the question `name`. With `?verbose`, it lists the checks."""
+
+    def endpoint(request: Request) -> Response:
+        verdict = ask()
+        status = 200 if verdict.healthy else 500
+        if request.asks_for(b"verbose"):
+            answer = response.text(status, checks(name, verdict, driver_name()))
+        else:
+            answer = _short(status, verdict.reason)
+        return answer if verdict.last is None else response.aged(answer, verdict.age)
+
+    return endpoint
+
+
+@lru_cache(maxsize=64)  # there are few, and they are asked for all the time
+def _short(status: int, reason: str) -> Response:
+    """Return the response to a program. People read it too, so it must not command a terminal."""
+    return response.text(status, escape(reason, keep="\n\t"))

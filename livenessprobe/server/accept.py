@@ -1,0 +1,157 @@
+"""The accept loop of one listening socket.
+
+`trio.serve_listeners` is not used: it has no limit of connections, and logs a traceback ten times a
+second once there are no more descriptors. Here
+
+- a lack of descriptors or memory evicts an idle connection, see `registry`;
+- the kernel's queue is short, so that a flood of connections cannot make everybody wait in it;
+- several connections are accepted before other tasks run. It takes little, and a client that only
+  connects and resets can do that ten times faster than it is answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import trio
+
+from livenessprobe import klog
+from livenessprobe.server.limits import READ_BYTES
+
+if TYPE_CHECKING:
+    from livenessprobe.server.registry import ConnectionRegistry
+
+BURST = 16
+"""How many connections are accepted before other tasks run; each takes less than 0.1 ms."""
+
+BURST_HANDLED = 4
+"""How many of them may be handled; a response takes 0.2 ms, or 1 ms for the metrics."""
+
+QUEUE = 128
+"""How many connections may wait in the kernel. The last of them waits for 0.1 s then.
+
+A client that sends a request and hangs up is faster than the server, and has always filled the
+queue, whatever its length; in the usual one of 4096 everybody waits for seconds. When it is full,
+the kernel drops the SYN, and the client repeats it after 1 s.
+"""
+
+OPTIONS = {
+    # The seconds for which the kernel keeps a connection that sends nothing. There it costs no
+    # descriptor, and the program never hears of one that is reset. In HTTP the client begins.
+    socket.TCP_DEFER_ACCEPT: 1,
+    # A response is written whole, and sent at once.
+    socket.TCP_NODELAY: 1,
+    # Bytes below which the kernel asks for more of a response that is being sent. A client that
+    # does not read could have it keep megabytes, which count as memory of the container.
+    socket.TCP_NOTSENT_LOWAT: 16 * 1024,
+}
+"""TCP options that connections inherit. The server works without any of them."""
+
+RETRY = 0.1
+"""Seconds until the next attempt after an error, if there is no connection to evict."""
+
+WARN_INTERVAL = 60.0
+"""Seconds between two warnings about that; it can last, and one line says it all."""
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC}
+"""The system lacks something; ENOSPC is epoll_ctl's."""
+
+BROKEN = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK}
+"""The listener cannot be used any more. All other errors concern one connection, see accept(2)."""
+
+log = klog.get_logger(__name__)
+
+
+Handler = Callable[[socket.socket, bytes], Awaitable[None]]
+"""Takes over a connection, and what it has received by now, if anything. Does not wait."""
+
+
+async def accept(
+    listener: socket.socket, registry: ConnectionRegistry[Any], handle: Handler
+) -> NoReturn:
+    """Accept connections from `listener` until cancelled, and close it then.
+
+    Raises OSError if the socket is broken.
+    """
+    warned_at = -math.inf
+    with listener:
+        prepare(listener)
+        while True:
+            try:
+                if await accept_burst(listener, handle):
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(listener)
+            except OSError as error:
+                if error.errno in BROKEN:
+                    raise
+                now = trio.current_time()
+                if now >= warned_at + WARN_INTERVAL:
+                    warned_at = now
+                    log.warning("A connection could not be accepted", err=error)
+                if not (error.errno in EXHAUSTED and registry.evict()):
+                    await trio.sleep(RETRY)
+
+
+def prepare(listener: socket.socket) -> None:
+    """Make a listening socket ready for `accept_burst`."""
+    listener.setblocking(False)  # noqa: FBT003 - that is how it is spelt
+    for option, value in OPTIONS.items():
+        try:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError as error:
+            log.info("Listening without a TCP option", v=2, option=option, err=error)
+    listener.listen(QUEUE)  # once more, with another length
+
+
+async def accept_burst(listener: socket.socket, handle: Handler) -> bool:
+    """Accept the connections that wait, as many as may be before other tasks run.
+
+    Return whether more of them may wait.
+    """
+    handled = 0
+    for accepted in range(BURST):
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError:
+            if accepted:
+                return True  # accept(2) may report EMFILE although no connection waits
+            raise
+        try:
+            received = receive_nowait(connection)
+        except OSError:
+            connection.close()
+            continue
+        await handle(connection, received)
+        handled += bool(received)
+        if handled == BURST_HANDLED:
+            break
+    return True
+
+
+def receive_nowait(connection: socket.socket) -> bytes:
+    """Return what a new connection has received, nothing if that is yet to come.
+
+    Raises OSError if the client has closed or reset the connection.
+    """
+    connection.setblocking(False)  # noqa: FBT003 - that is how it is spelt
+    try:
+        received = connection.recv(READ_BYTES)
+    except BlockingIOError:
+        return b""
+    if not received or _pending_error(connection):
+        raise ConnectionResetError
+    return received
+
+
+def _pending_error(connection: socket.socket) -> int:
+    try:
+        return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except OSError:
+        return 0  # sending will tell

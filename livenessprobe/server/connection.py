@@ -1,0 +1,232 @@
+"""One connection, driven by hypercorn's protocols, see `protocols`.
+
+    accepted with one whole request ──► `answer_now`: all there is to a connection of the kubelet's
+    else, and for what follows it   ──► `serve`: receive, let the protocol handle it, send
+
+- What it waits for is its `State`. Each has its time, see `TIMEOUTS`: one deadline, and no timers.
+- Fairness: of all that clients send on connections that they keep, one chunk is handled each time
+  that every task of the program has had its turn. However many floods there are, others wait for
+  one chunk of one of them.
+- Backpressure: nothing more is received from a client that does not take its response.
+- The end is announced, in HTTP/1 by `Connection: close` and `Keep-Alive: timeout`, in HTTP/2 by
+  GOAWAY. After its last response our side is closed, and what the client still sends is read: to
+  close a socket with unread data resets the connection, and that may lose the response.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+
+from livenessprobe import klog
+from livenessprobe.server.buffered import BufferedSocket
+from livenessprobe.server.limits import READ_BYTES, AbuseError, Http1Input, Http2Input
+from livenessprobe.server.protocols import H2ProtocolAssumedError, Http1, Http2, Setup
+from livenessprobe.server.state import DRAIN, TIMEOUTS, State
+
+if TYPE_CHECKING:
+    import socket
+
+    from livenessprobe.server.registry import ConnectionRegistry
+
+log = klog.get_logger(__name__)
+
+
+_GATHER_BYTES = 64 * 1024
+"""How many bytes of responses may be gathered before they are sent."""
+
+_RESPONSE_TURNS = 5
+"""How many turns of trio's loop hypercorn takes for a short response of HTTP/2."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What the connections of a server share."""
+
+    setup: Setup
+    registry: ConnectionRegistry[Connection]
+    fairness: trio.Lock = field(default_factory=trio.Lock)
+
+    async def drain(self) -> None:
+        """Have no connection take any more requests."""
+        await self.setup.context.terminated.set()
+        for connection in self.registry:
+            connection.drain()
+
+
+class Connection:
+    """The connection of `connected`, which must not block, and has `received` this by now."""
+
+    def __init__(self, connected: socket.socket, received: bytes, server: ServerState) -> None:
+        self.state = State.BUSY if received else State.SILENT
+        self._server = server
+        self._scope = trio.CancelScope()
+        """Of all that is done until the connection has taken its last request."""
+        self._nursery: trio.Nursery
+        """Of hypercorn's tasks, as long as the connection takes requests."""
+        self._drain_deadline = math.inf
+        self._io = BufferedSocket(connected)
+        self._protocol: Http1 | Http2 = Http1(server.setup, self._on_event)
+        self._input: Http1Input | Http2Input = Http1Input(received, self._protocol.receives_body)
+
+    def __repr__(self) -> str:
+        return f"<{type(self._protocol).__name__} connection that waits for {self.state.value}>"
+
+    async def answer_now(self) -> None:
+        """Answer the request that was received, a whole one, without waiting.
+
+        Afterwards the connection is closed, or to be served.
+        """
+        try:
+            await self._handle_next()
+            self._io.write()
+        except BaseException:
+            self.close()
+            raise
+        if self.state is State.ENDING and not self._io.unsent:
+            self.close()
+
+    async def serve(self) -> None:
+        """Answer the client until one side has closed the connection or its time is over."""
+        try:
+            with self._scope:
+                await trio.lowlevel.checkpoint_if_cancelled()  # evicted before its first turn
+                async with trio.open_nursery() as self._nursery:
+                    self._limit(TIMEOUTS[self.state])
+                    await self._serve()
+            if self._is_idle:
+                self.state = State.ENDING
+                await self._protocol.announce_end()
+                self._io.write()
+            elif self.state is State.ENDING:
+                self._scope = trio.CancelScope()
+                with self._scope:
+                    await self._flush()
+                    self._enter(State.ENDING)
+                    await self._io.finish()
+        finally:
+            self.close()
+            self._server.registry.remove(self)
+
+    def drain(self) -> None:
+        """Take no more requests, and give what is under way `DRAIN` seconds from now."""
+        self._drain_deadline = trio.current_time() + DRAIN
+        if self.state is State.SILENT:
+            self.close()
+        elif self._is_idle:
+            self._scope.cancel()
+        else:
+            self._limit(TIMEOUTS[self.state])
+
+    def close(self) -> None:
+        """Close the connection, and cancel the tasks that serve it."""
+        self.state = State.CLOSED
+        self._scope.cancel()
+        self._io.close()
+
+    async def _serve(self) -> None:
+        await self._flush()  # what `answer_now` has left
+        while not (self._is_draining and self.state is State.IDLE):
+            if await self._handle_next():
+                if not self._input or self._io.unsent > _GATHER_BYTES:
+                    await self._flush()
+                if self._input:
+                    await self._take_turn()
+            elif received := await self._receive():
+                self._input.feed(received)
+            else:
+                await self._protocol.handle(RawData(b""))
+                await self._protocol.handle(Closed())
+                break
+        self._end()
+
+    async def _handle_next(self) -> bool:
+        """Handle the next chunk of what was received; return False if there is none."""
+        try:
+            chunk = self._input.take()
+            if not chunk:
+                return False
+            await self._protocol.handle(RawData(chunk))
+        except H2ProtocolAssumedError as preface:
+            self._input = Http2Input(preface.data + self._input.unread)
+            self._protocol = Http2(self._server.setup, self._on_event, self._nursery)
+            self._enter(State.IDLE)
+            await self._protocol.initiate()
+            await self._handle_next()
+        except AbuseError as abuse:
+            log.info("HTTP connection refused", v=4, err=abuse)
+            await self._protocol.refuse(abuse.status)
+            self._io.write()
+            self._end()
+        except Exception:
+            with suppress(OSError):
+                self._io.write()  # who asks for a bug hears of it
+            raise
+        return True
+
+    async def _on_event(self, event: Event) -> None:
+        """Do what a protocol wants done."""
+        if isinstance(event, RawData):
+            if isinstance(self._input, Http2Input):
+                self._input.sent(len(event.data))
+                if not self._io.unsent and self.state is not State.ENDING:
+                    self._nursery.start_soon(self._flush_soon)
+            self._io.put(event.data)
+        elif isinstance(event, Updated):
+            self._enter(State.IDLE if event.idle else State.BUSY)
+            if event.idle and self._is_draining:
+                self._end()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Take no more requests."""
+        self.state = State.ENDING
+        self._scope.cancel()
+
+    async def _receive(self) -> bytes:
+        received = await self._io.receive(READ_BYTES)
+        self._server.registry.touch(self)
+        if received and self.state is not State.BUSY and isinstance(self._protocol, Http1):
+            self._enter(State.BUSY)  # in HTTP/2, not every frame is a request
+        await self._take_turn()
+        return received
+
+    async def _take_turn(self) -> None:
+        async with self._server.fairness:
+            pass
+
+    async def _flush_soon(self) -> None:
+        """Send a response of HTTP/2, of which each part is another turn's, in one go."""
+        for _ in range(_RESPONSE_TURNS):
+            if self.state is not State.BUSY:
+                break
+            await trio.lowlevel.checkpoint()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        self._io.write()
+        if self._io.unsent:
+            self._limit(TIMEOUTS[State.BUSY])
+            await self._io.flush()
+            self._limit(TIMEOUTS[self.state])
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._limit(TIMEOUTS[state])
+
+    def _limit(self, seconds: float) -> None:
+        self._scope.deadline = min(trio.current_time() + seconds, self._drain_deadline)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.state is State.IDLE and not self._io.unsent
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._server.setup.context.terminated.is_set()

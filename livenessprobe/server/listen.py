@@ -1,0 +1,189 @@
+"""From a listen address in Go's form to listening sockets.
+
+:9808  0.0.0.0:9808  [::]:9808    every address of the host, IPv4 and IPv6
+127.0.0.1:http                    one address; a service name for the port
+[::1]:9808  [fe80::1%eth0]:9808   one IPv6 address; the brackets may hold an IPv4 address too
+localhost:9808                    whatever the name resolves to
+localhost:  localhost:0           any free port, the same one for all addresses
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from livenessprobe import klog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# As in Go, each of these stands for both families.
+_EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - the user's choice
+
+# What is wrong with an address that is not "host:port"; the first row that fits counts.
+_MALFORMED = (
+    (r"[^:]*", "missing port"),
+    (r"\[[^]]*", "missing ']'"),
+    (r"\[[^]]*\]([^:].*)?", "missing port"),
+    (r"(\[[^]]*\]|[^[].*)?:.*:.*", "too many colons"),
+    (r".+\[.*", "unexpected '['"),
+    (r"(?s).*", "unexpected ']'"),
+)
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+_HIGHEST_PORT = 65535
+
+# A host without IPv6 still resolves "localhost" to ::1.
+_NO_SUCH_PROTOCOL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+ATTEMPTS = 10
+"""How often a port that is free for one address, and taken for another one, is given up."""
+
+log = klog.get_logger(__name__)
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; worded as Go words it."""
+
+
+class PortTakenError(ListenError):
+    """Somebody else listens there."""
+
+
+class Address(NamedTuple):
+    """What a name stands for."""
+
+    family: int
+    ip: str
+    scope: int
+    """The number of the interface, for a link-local address of IPv6."""
+
+
+async def open_listeners(address: str) -> list[socket.socket]:
+    """Listen on `address`; return one socket for each socket address that it stands for.
+
+    A port that is any free one is the same for all of them. Raises `ListenError` for an address
+    that is malformed, unknown, taken or forbidden; no socket is left open then.
+    """
+    host, port = _split(address)
+    addresses = await _resolve(host)
+    for _ in range(0 if port else ATTEMPTS - 1):
+        with suppress(PortTakenError):
+            return _listen_on_each(addresses, port)
+    return _listen_on_each(addresses, port)
+
+
+def _listen_on_each(addresses: Sequence[Address], port: int) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    refusals: list[tuple[str, OSError]] = []
+    for address in addresses:
+        try:
+            listeners.append(_listen(address, port))
+        except OSError as refusal:
+            refusals.append((_shown(address.ip, port, address.scope), refusal))
+        else:
+            port = listeners[0].getsockname()[1]
+    fatal = [(where, why) for where, why in refusals if why.errno not in _NO_SUCH_PROTOCOL]
+    if fatal or not listeners:
+        for listener in listeners:
+            listener.close()
+        where, why = (fatal or refusals)[0]
+        reason = os.strerror(why.errno).lower() if why.errno else str(why)
+        error_type = PortTakenError if why.errno == errno.EADDRINUSE else ListenError
+        raise error_type(f"listen tcp {where}: bind: {reason}") from why
+    return listeners
+
+
+def _listen(address: Address, port: int) -> socket.socket:
+    listener = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        _reuse_address(listener)
+        if address.ip == "::":
+            _leave_out_ipv4(listener)
+        flow_and_scope = (0, address.scope) if address.family == socket.AF_INET6 else ()
+        listener.bind((address.ip, port, *flow_and_scope))
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _reuse_address(listener: socket.socket) -> None:
+    """Listen although connections of a program that has ended linger on in the kernel."""
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        log.info("Listening without SO_REUSEADDR", v=2, err=error)
+
+
+def _leave_out_ipv4(listener: socket.socket) -> None:
+    """Leave the addresses of IPv4 to a socket of their own."""
+    try:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    except OSError as error:
+        log.info("Listening on IPv4 only, without IPV6_V6ONLY", v=2, err=error)
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)) from error
+
+
+def bound_address(listener: socket.socket) -> str:
+    """Return the address of a listening socket as text."""
+    ip, port, *flow_and_scope = listener.getsockname()
+    return _shown(ip, port, scope=sum(flow_and_scope[1:]))
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return "host:port", with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _shown(ip: str, port: int, scope: int) -> str:
+    return join_host_port(f"{ip}%{socket.if_indextoname(scope)}" if scope else ip, port)
+
+
+def _split(address: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([^][]*)\]|([^][:]*)):([^][:]*)", address)
+    if match is None:
+        problem = next(problem for form, problem in _MALFORMED if re.fullmatch(form, address))
+        raise ListenError(f"listen tcp: address {address}: {problem} in address")
+    ip, name, port = match.groups()
+    return ip or name or "", _port(port)
+
+
+def _port(port: str) -> int:
+    if not port:
+        return 0  # which is any free one
+    try:
+        number = int(port) if _NUMBER.fullmatch(port) else socket.getservbyname(port, "tcp")
+    except (OSError, UnicodeError) as error:
+        raise ListenError(f"listen tcp: lookup tcp/{port}: unknown port") from error
+    if not 0 <= number <= _HIGHEST_PORT:
+        raise ListenError(f"listen tcp: address {port}: invalid port")
+    return number
+
+
+async def _resolve(host: str) -> list[Address]:
+    """Return the addresses of `host`, each once."""
+    try:
+        found = await trio.socket.getaddrinfo(
+            None if host in _EVERY_ADDRESS else host,
+            0,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except OSError as error:
+        raise ListenError(f"listen tcp: lookup {host}: {error.strerror}") from error
+    except UnicodeError as error:  # what cannot be a name, for its characters or its length
+        raise ListenError(f"listen tcp: lookup {host}: no such host") from error
+    addresses = (
+        Address(family, str(ip), sum(flow_and_scope[1:]))
+        for family, *_, (ip, _port, *flow_and_scope) in found
+    )
+    return list(dict.fromkeys(addresses))

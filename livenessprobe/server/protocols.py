@@ -1,0 +1,201 @@
+"""hypercorn's protocols, HTTP/1 and HTTP/2: all that is reached for in its private parts.
+
+hypercorn reads and writes every byte of HTTP; `connection` moves them from and to the socket. Its
+own TCP server is not used: the task, memory channel, timer and cancel scopes around each request
+cost six times what its protocol does. What is used here is not its documented interface, so its
+version is pinned to 0.18, and tests/upstream/test_hypercorn.py fails when any of it changes:
+
+H11Protocol, H2Protocol     made, and given a request's bytes with `handle(RawData)`
+their `send` callback       gets RawData, Closed, and Updated, whose `idle` means "no request open"
+H2ProtocolAssumedError      raised by H11Protocol at the HTTP/2 preface
+TaskGroup                   `spawn_app` returns what takes a request's events; `spawn`
+WorkerContext.terminated    no request is taken after it is set
+_check_protocol, _create_stream, stream_send, _send_error_response, connection: see below
+
+An ASGI application that never waits needs no task of its own, if it has its whole request when it
+starts, so it is kept until then. In HTTP/1 it is awaited in place. In HTTP/2 it does become a task,
+as its response waits for hypercorn's send task.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hypercorn.config import Config
+from hypercorn.protocol.events import Response
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from livenessprobe.server.limits import HEAD_BYTES, LIST_BYTES
+from livenessprobe.server.request import BODY_BYTES
+from livenessprobe.server.state import TIMEOUTS, State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import trio
+    from hypercorn.events import Event
+
+    Send = Callable[[Event], Awaitable[None]]
+
+__all__ = ["H2ProtocolAssumedError", "WorkerContext"]
+
+STREAMS = 8
+"""Requests under way in one HTTP/2 connection; each may hold a response that is not taken.
+
+Clients send one after the other; the usual hundred would be for abuse only.
+"""
+
+KEEP_ALIVE = (b"keep-alive", b"timeout=%d" % (TIMEOUTS[State.IDLE] - 5))
+"""Tells an HTTP/1 client until when it may use a connection again, some seconds before its end: a
+request may be on its way then."""
+
+_NO_ERROR, _ENHANCE_YOUR_CALM = 0x0, 0xB  # RFC 9113, 7
+
+
+def configure() -> Config:
+    """Return hypercorn's configuration."""
+    config = Config()
+    config.errorlog = None  # what hypercorn has to say is about clients, see `server`
+    config.include_server_header = False
+    config.keep_alive_max_requests = sys.maxsize
+    config.h11_max_incomplete_size = HEAD_BYTES
+    config.h2_max_concurrent_streams = STREAMS
+    config.h2_max_header_list_size = LIST_BYTES
+    return config
+
+
+class Setup(NamedTuple):
+    """What the protocols of a server share."""
+
+    app: Any
+    config: Config
+    context: WorkerContext
+
+
+_NO_STATE = ConnectionState({})
+
+
+class InPlace:
+    """hypercorn's TaskGroup: awaits an application in place, once its request is complete."""
+
+    async def spawn_app(
+        self, app: Any, _config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Any], Awaitable[None]]:
+        """Return the function that takes the ASGI events of the request."""
+        body = b""
+
+        async def put(event: Any) -> None:
+            nonlocal body
+            if event["type"] == "http.request":
+                body += event["body"][: BODY_BYTES - len(body)]
+                if event["more_body"]:
+                    return
+                event = {"type": "http.request", "body": body, "more_body": False}
+            elif event["type"] != "websocket.connect":
+                return  # the client has gone, before or after the response
+
+            async def receive() -> Any:
+                return event
+
+            await self._run(app, scope, receive, send)
+
+        return put
+
+    async def _run(self, *request: Any) -> None:
+        await _respond(*request)
+
+
+class InTasks(InPlace):
+    """The same, with a task for each application, and for what hypercorn wants done."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Start a task of hypercorn's own."""
+        self._nursery.start_soon(function, *args)
+
+    async def _run(self, *request: Any) -> None:
+        self._nursery.start_soon(_respond, *request)
+
+
+async def _respond(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    await app(scope, receive, send)
+    await send(None)  # hypercorn's event for "the application has returned"
+
+
+class Http1(H11Protocol):
+    """HTTP/1 on one connection."""
+
+    def __init__(self, setup: Setup, send: Send) -> None:
+        tasks: Any = InPlace()
+        super().__init__(*setup, tasks, _NO_STATE, False, None, None, send)  # noqa: FBT003 - ssl
+
+    def receives_body(self) -> bool:
+        """Return whether what comes next belongs to the body of a request."""
+        return self._client_state == "SEND_BODY"
+
+    async def refuse(self, status: int) -> None:
+        """Answer this status to the request that is being received, with `Connection: close`."""
+        await self._send_error_response(status)
+
+    async def announce_end(self) -> None:
+        """Do nothing: HTTP/1 has no word for it between two responses."""
+
+    async def stream_send(self, event: Any) -> None:
+        """Tell the client, in the head of a response, what becomes of the connection."""
+        if isinstance(event, Response):
+            if self.context.terminated.is_set():
+                event.headers.append((b"connection", b"close"))
+            elif self._client_state == "DONE":  # else h11 adds "Connection: close"
+                event.headers.append(KEEP_ALIVE)
+        await super().stream_send(event)
+
+    @property
+    def _client_state(self) -> str:
+        return getattr(self.connection.their_state, "__name__", "")
+
+    async def _check_protocol(self, event: Any) -> None:
+        """Pass on the preface of HTTP/2 only: `Upgrade: h2c` is no more (RFC 9113, 3.1)."""
+        if event.method == b"PRI" and not event.headers:
+            await super()._check_protocol(event)
+
+    async def _create_stream(self, request: Any) -> None:
+        """Answer in HTTP/1.1 whatever upgrade is asked for, as a server may (RFC 9110, 7.8)."""
+        if any(name == b"upgrade" for name, _ in request.headers):
+            request = type(request)(
+                method=request.method,
+                target=request.target,
+                http_version=request.http_version,
+                headers=[field for field in request.headers if field[0] != b"upgrade"],
+            )
+        await super()._create_stream(request)
+
+
+class Http2(H2Protocol):
+    """HTTP/2 on one connection; its tasks run in `nursery`."""
+
+    def __init__(self, setup: Setup, send: Send, nursery: trio.Nursery) -> None:
+        tasks: Any = InTasks(nursery)
+        super().__init__(*setup, tasks, _NO_STATE, False, None, None, send)  # noqa: FBT003 - ssl
+        # hypercorn announces this limit, but h2 keeps to its own, eight times as much.
+        self.connection.decoder.max_header_list_size = LIST_BYTES
+
+    async def refuse(self, _status: int) -> None:
+        """End the connection for abuse."""
+        await self._goaway(_ENHANCE_YOUR_CALM)
+
+    async def announce_end(self) -> None:
+        """Announce that no more requests are answered (RFC 9113, 6.8).
+
+        The frame names the last request that was, so a client may send a later one again.
+        """
+        await self._goaway(_NO_ERROR)
+
+    async def _goaway(self, error_code: int) -> None:
+        self.connection.close_connection(error_code)
+        await self._flush()
