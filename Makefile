@@ -45,8 +45,20 @@ test: $(DEV)/ready
 	$(if $(PYTEST_ARGS),,$(BIN)/coverage report)
 
 .PHONY: $(addprefix test-,$(WITH))
-$(addprefix test-,$(WITH)): test-%: $(DEV)/ready
+$(addprefix test-,$(filter-out prometheus,$(WITH))): test-%: $(DEV)/ready
 	$(BIN)/pytest tests/$*
+
+# The Debian suites whose Prometheus is tested with. bookworm has 2.42, sid has 3.5 or later.
+PROMETHEUS ?= bookworm sid
+
+test-prometheus: $(DEV)/ready $(PROMETHEUS:%=build/prometheus/%/usr/bin/prometheus)
+	@for suite in $(PROMETHEUS); do \
+	  echo "with the Prometheus of $$suite:" && \
+	  PATH="$(CURDIR)/build/prometheus/$$suite/usr/bin:$$PATH" $(BIN)/pytest tests/prometheus || exit; done
+
+build/prometheus/%/usr/bin/prometheus: tests/prometheus/download.sh
+	tests/prometheus/download.sh $* build/prometheus/$*
+	@touch $@
 
 check: $(DEV)/ready
 	$(BIN)/ruff check
@@ -69,8 +81,8 @@ bench: $(DEV)/ready
 	@mkdir -p build
 	$(BIN)/python -m tests.benchmarks $(PEERS) --json build/benchmarks.json --svg build/benchmarks.svg
 
-fleet: $(DEV)/ready
-	$(BIN)/python -m tests.prometheus.fleet
+fleet: $(DEV)/ready build/prometheus/sid/usr/bin/prometheus
+	PATH="$(CURDIR)/build/prometheus/sid/usr/bin:$$PATH" $(BIN)/python -m tests.prometheus.fleet
 
 # As root, with buildah, debootstrap, podman and runc. In the image is what Debian and requirements.lock
 # have at the time, so that a fix there takes no more than a rebuild.
