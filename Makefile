@@ -12,8 +12,9 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
-	@echo "make test-browser, test-prometheus, test-image, test-instructions, test-strace"
-	@echo "               what needs Chromium, a Prometheus, the means to build an image, valgrind, strace"
+	@echo "make test-browser, test-grafana, test-prometheus, test-image, test-instructions, test-strace"
+	@echo "               what needs Chromium, npm's registry, Debian's mirror, the means to build an"
+	@echo "               image, valgrind, strace"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
@@ -32,8 +33,9 @@ help:
 run: $(RUN)/ready
 	@$(RUN)/bin/python -m livenessprobe.demo
 
-# What is tested with more than Python: with a browser, a Prometheus, a real image, valgrind, strace.
-WITH := browser prometheus image instructions strace
+# What is tested with more than Python: with a browser, Grafana's types, a Prometheus, a real image,
+# valgrind, strace.
+WITH := browser grafana prometheus image instructions strace
 
 # Most tests wait rather than compute, so two at a time suit two cores.
 WORKERS ?= 2
