@@ -1,8 +1,9 @@
 """Prometheus' text format 0.0.4, as the reference writes it.
 
-prometheus-client has a writer of its own, which is not used: its module imports HTTP and mail
-servers, it takes several times as long, and it writes whole numbers as 1.0 where the reference
-writes 1, so that the bucket `le="1"` of somebody's alert would have another name.
+prometheus-client has a writer of its own. It is not used: its module imports HTTP and mail servers,
+which take 4 MiB of memory; it alone takes twice as long as the whole of `Metrics.text`; and it
+writes whole numbers as 1.0 where the reference writes 1, so that the bucket `le="1"` in somebody's
+alert would have another name.
 """
 
 from __future__ import annotations
