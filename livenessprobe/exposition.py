@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
-Series = tuple[str, float]
-"""The name of a series with its labels, and its value."""
+Sample = tuple[str, float]
+"""A series, as `series` writes it, and its value."""
 
 
-def family(name: str, kind: str, documentation: str, all_series: Iterable[Series]) -> str:
-    """Return the lines of one metric."""
-    lines = [f"{series} {number(value)}\n" for series, value in all_series]
+def family(name: str, kind: str, documentation: str, samples: Iterable[Sample]) -> str:
+    """Return the lines of one metric: its help, its type and its samples."""
+    lines = [f"{series} {number(value)}\n" for series, value in samples]
     return f"{_head(name, kind, documentation)}{''.join(lines)}"
 
 
 @lru_cache(maxsize=512)  # most of the text is names and labels, which hardly ever change
 def series(name: str, **labels: str) -> str:
-    """Return a series' name with its labels."""
+    """Return a series: a name with labels."""
     pairs = ",".join(f'{label}="{_quoted(value)}"' for label, value in labels.items())
     return f"{name}{{{pairs}}}" if pairs else name
 

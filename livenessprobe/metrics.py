@@ -26,7 +26,7 @@ from livenessprobe.result import ProbeStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from livenessprobe.exposition import Series
+    from livenessprobe.exposition import Sample
     from livenessprobe.result import ProbeResult
     from livenessprobe.status import Status
 
@@ -45,11 +45,11 @@ _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {
 
 @dataclass(slots=True)
 class _Latencies:
-    """How long the calls of one method took that ended with one gRPC status."""
+    """The latencies of the calls of one method that ended with one gRPC status, in seconds."""
 
     bounds: tuple[str, ...]
     counts: list[int] = field(init=False)
-    """Calls by the lowest bound that they did not exceed; those that exceeded all are the last."""
+    """Calls by the lowest bound that they did not exceed; the last are those that exceeded all."""
     sum: float = 0.0
 
     def __post_init__(self) -> None:
@@ -82,15 +82,15 @@ class _Row:
         if value is None:
             return ""
         name = f"livenessprobe_{self.name}"
-        found: list[Series]
+        samples: list[Sample]
         if isinstance(value, (float, int)):
-            found = [(series(name, driver_name=driver_name), value)]
+            samples = [(series(name, driver_name=driver_name), value)]
         else:
-            found = [
+            samples = [
                 (series(name, driver_name=driver_name, **{self.label: key}), number)
                 for key, number in value.items()
             ]
-        return family(name, self.kind, self.documentation, found)
+        return family(name, self.kind, self.documentation, samples)
 
 
 _gauge = partial(_Row, "gauge")
@@ -217,23 +217,21 @@ class Metrics:
 
     def _operations(self, driver_name: str) -> str:
         name = "csi_sidecar_operations_seconds"
-        found: list[Series] = []
+        samples: list[Sample] = []
         for (method, grpc_status), latencies in self._calls.items():
             labels = series(
                 "", driver_name=driver_name, grpc_status_code=grpc_status, method_name=method
             )
-            of_bucket = f"{name}_bucket{labels.removesuffix('}')}"
-            found += [
-                (f'{of_bucket},le="{bound}"}}', count) for bound, count in latencies.buckets()
-            ]
-            found.append((f"{name}_sum{labels}", latencies.sum))
-            found.append((f"{name}_count{labels}", sum(latencies.counts)))
+            bucket = f"{name}_bucket{labels.removesuffix('}')}"
+            samples += [(f'{bucket},le="{bound}"}}', count) for bound, count in latencies.buckets()]
+            samples.append((f"{name}_sum{labels}", latencies.sum))
+            samples.append((f"{name}_count{labels}", sum(latencies.counts)))
         return family(
             name,
             "histogram",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
             " total",
-            found,
+            samples,
         )
 
     def _http(self) -> Iterator[str]:
@@ -259,8 +257,8 @@ class Metrics:
         for metric in self._process.collect():
             # The library strips a counter's suffix, which is part of its name in this format.
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-            found = [(sample.name, sample.value) for sample in metric.samples]
-            yield family(name, metric.type, metric.documentation, found)
+            samples = [(sample.name, sample.value) for sample in metric.samples]
+            yield family(name, metric.type, metric.documentation, samples)
 
 
 def _about_program(status: Status) -> Iterator[str]:
