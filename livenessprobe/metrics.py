@@ -42,6 +42,8 @@ _FINE_BOUNDS = {PROBE: ("0.001", "0.005", "0.025")}
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
 
+_STATES_OFF = dict.fromkeys(_STATES.values(), 0)
+
 
 @dataclass(slots=True)
 class _Latencies:
@@ -105,7 +107,7 @@ _TABLE = (
     _gauge(
         "state",
         "How the last Probe ended; unknown if there was none, or too long ago",
-        lambda status: {name: state is status.state for state, name in _STATES.items()},
+        lambda status: _STATES_OFF | {_STATES[status.state]: 1},
         "state",
     ),
     _gauge(
