@@ -12,8 +12,9 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run       the probe in front of a demo CSI driver, on http://127.0.0.1:9808"
 	@echo "make test      the whole test suite"
-	@echo "make test-browser, test-prometheus, test-image, test-instructions, test-strace"
-	@echo "               what needs Chromium, a Prometheus, the means to build an image, valgrind, strace"
+	@echo "make test-browser, test-grafana, test-prometheus, test-image, test-instructions, test-strace"
+	@echo "               what needs Chromium, npm's registry, Debian's mirror, the means to build an"
+	@echo "               image, valgrind, strace"
 	@echo "make check     linters, type checkers, layers, generated code, lock files"
 	@echo "make simulate  the schedules in simulation: a table, and a picture in build/"
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
@@ -32,8 +33,9 @@ help:
 run: $(RUN)/ready
 	@$(RUN)/bin/python -m livenessprobe.demo
 
-# What is tested with more than Python: with a browser, a Prometheus, a real image, valgrind, strace.
-WITH := browser prometheus image instructions strace
+# What is tested with more than Python: with a browser, Grafana's types, a Prometheus, a real image,
+# valgrind, strace.
+WITH := browser grafana prometheus image instructions strace
 
 # Most tests wait rather than compute, so two at a time suit two cores.
 WORKERS ?= 2
@@ -45,8 +47,20 @@ test: $(DEV)/ready
 	$(if $(PYTEST_ARGS),,$(BIN)/coverage report)
 
 .PHONY: $(addprefix test-,$(WITH))
-$(addprefix test-,$(WITH)): test-%: $(DEV)/ready
+$(addprefix test-,$(filter-out prometheus,$(WITH))): test-%: $(DEV)/ready
 	$(BIN)/pytest tests/$*
+
+# The Debian suites whose Prometheus is tested with. bookworm has 2.42, sid has 3.5 or later.
+PROMETHEUS ?= bookworm sid
+
+test-prometheus: $(DEV)/ready $(PROMETHEUS:%=build/prometheus/%/usr/bin/prometheus)
+	@for suite in $(PROMETHEUS); do \
+	  echo "with the Prometheus of $$suite:" && \
+	  PATH="$(CURDIR)/build/prometheus/$$suite/usr/bin:$$PATH" $(BIN)/pytest tests/prometheus || exit; done
+
+build/prometheus/%/usr/bin/prometheus: tests/prometheus/download.sh
+	tests/prometheus/download.sh $* build/prometheus/$*
+	@touch $@
 
 check: $(DEV)/ready
 	$(BIN)/ruff check
@@ -69,8 +83,8 @@ bench: $(DEV)/ready
 	@mkdir -p build
 	$(BIN)/python -m tests.benchmarks $(PEERS) --json build/benchmarks.json --svg build/benchmarks.svg
 
-fleet: $(DEV)/ready
-	$(BIN)/python -m tests.prometheus.fleet
+fleet: $(DEV)/ready build/prometheus/sid/usr/bin/prometheus
+	PATH="$(CURDIR)/build/prometheus/sid/usr/bin:$$PATH" $(BIN)/python -m tests.prometheus.fleet
 
 # As root, with buildah, debootstrap, podman and runc. In the image is what Debian and requirements.lock
 # have at the time, so that a fix there takes no more than a rebuild.

@@ -1,83 +1,102 @@
-"""Prometheus metrics in a registry of their own: the reference's, and more.
+"""Prometheus metrics: the reference's, and what else there is to know about driver and sidecar.
 
-What happens, a call or an answer, is counted as it is told; what is, the last result and what
-follows from it, is looked up in the `Status` when the metrics are read. So is the driver's name, a
-label of everything about the driver: it is often unknown at the first calls, and no series is left
-behind under a placeholder.
+Calls and answers are counted when they end. Everything else is looked up in the `Status` when the
+metrics are read, and so is the driver's name, a label of every metric about the driver: it is often
+unknown during the first calls, which are then counted under the name that becomes known later.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+from bisect import bisect_left
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-)
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import ProcessCollector
 
-from livenessprobe import __version__, exposition
+from livenessprobe import __version__
+from livenessprobe.exposition import family, series
 from livenessprobe.result import ProbeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from prometheus_client.metrics_core import Metric
-
+    from livenessprobe.exposition import Sample
     from livenessprobe.result import ProbeResult
     from livenessprobe.status import Status
 
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
 
-# Seconds. From 0.1 on they are those of the other CSI sidecars, so that queries over all of
-# them keep working; a Probe usually takes a few milliseconds, hence the finer ones.
-_CALL_BUCKETS = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600),
-)
+# Upper bounds in seconds, as texts since they are label values. These are the ones of all CSI
+# sidecars, so that a query over several of them adds up.
+_BOUNDS = ("0.1", "0.25", "0.5", "1", "2.5", "5", "10", "15", "25", "50", "120", "300", "600")
 
-# Seconds. An answer takes less than a millisecond, and a kubelet waits for one second or more.
-_ANSWER_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+# A Probe usually takes a few milliseconds. GetPluginInfo is called once in a driver's life.
+_FINE_BOUNDS = {PROBE: ("0.001", "0.005", "0.025")}
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
+
+_STATES_OFF = dict.fromkeys(_STATES.values(), 0)
+
+
+@dataclass(slots=True)
+class _Latencies:
+    """The latencies of the calls of one method that ended with one gRPC status, in seconds."""
+
+    bounds: tuple[str, ...]
+    counts: list[int] = field(init=False)
+    """Calls by the lowest bound that they did not exceed; the last are those that exceeded all."""
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, latency: float) -> None:
+        self.counts[bisect_left(self.bounds, latency, key=float)] += 1
+        self.sum += latency
+
+    def buckets(self) -> Iterator[tuple[str, float]]:
+        """Return the bounds, each with the number of calls that did not exceed it."""
+        return zip((*self.bounds, "+Inf"), accumulate(self.counts), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A metric about the driver that is looked up."""
 
-    family: type[GaugeMetricFamily | CounterMetricFamily]
+    kind: str
     name: str
+    """What comes after `livenessprobe_`."""
     documentation: str
     value: Callable[[Status], float | Mapping[str, float] | None]
     """Returns the number, or a number for each value of `label`, or None if there is none yet."""
-    label: str | None = None
+    label: str = ""
 
-    def collect(self, status: Status, driver_name: str) -> Iterator[Metric]:
+    def text(self, status: Status, driver_name: str) -> str:
+        """Return its lines."""
         value = self.value(status)
         if value is None:
-            return
-        labels = ["driver_name"] if self.label is None else ["driver_name", self.label]
-        family = self.family(f"livenessprobe_{self.name}", self.documentation, labels=labels)
+            return ""
+        name = f"livenessprobe_{self.name}"
+        samples: list[Sample]
         if isinstance(value, (float, int)):
-            family.add_metric([driver_name], value)
+            samples = [(series(name, driver_name=driver_name), value)]
         else:
-            for key, number in value.items():
-                family.add_metric([driver_name, key], number)
-        yield family
+            samples = [
+                (series(name, driver_name=driver_name, **{self.label: key}), number)
+                for key, number in value.items()
+            ]
+        return family(name, self.kind, self.documentation, samples)
 
 
-_gauge = partial(_Row, GaugeMetricFamily)
-_counter = partial(_Row, CounterMetricFamily)
+_gauge = partial(_Row, "gauge")
+_counter = partial(_Row, "counter")
 
 _TABLE = (
     _gauge(
@@ -88,7 +107,7 @@ _TABLE = (
     _gauge(
         "state",
         "How the last Probe ended; unknown if there was none, or too long ago",
-        lambda status: {name: state is status.state for state, name in _STATES.items()},
+        lambda status: _STATES_OFF | {_STATES[status.state]: 1},
         "state",
     ),
     _gauge(
@@ -117,7 +136,7 @@ _TABLE = (
         lambda status: _time(status.history.last_change, status),
     ),
     _counter(
-        "transitions",
+        "transitions_total",
         "Times that the driver turned healthy or unhealthy",
         lambda status: {
             "healthy": status.history.became_healthy,
@@ -131,21 +150,10 @@ _TABLE = (
         lambda status: status.history.consecutive_failures,
     ),
     _counter(
-        "failures",
+        "failures_total",
         "Probes that were not healthy, by how they ended",
         lambda status: {_STATES[how]: n for how, n in status.history.failures.items()},
         "reason",
-    ),
-    _gauge(
-        "probes_in_flight",
-        "Probes that have begun and not ended",
-        lambda status: status.schedule.in_flight,
-    ),
-    _gauge(
-        "schedule_info",
-        "Whether Probes follow the callers or a fixed interval",
-        lambda status: {"auto" if status.schedule.fixed_interval is None else "fixed": 1},
-        "mode",
     ),
     _gauge(
         "probe_interval_seconds",
@@ -163,7 +171,7 @@ _TABLE = (
         lambda status: min((caller.period for caller in status.schedule.callers), default=None),
     ),
     _counter(
-        "missed_deadlines",
+        "missed_deadlines_total",
         "Times that there was no new result when there should have been one",
         lambda status: status.missed_deadlines,
     ),
@@ -178,82 +186,90 @@ class Metrics:
     """What `/metrics` shows. `status` returns what is known at the moment."""
 
     def __init__(self, status: Callable[[], Status]) -> None:
-        self._registry = CollectorRegistry()
-        self._calls = Histogram(
-            "csi_sidecar_operations_seconds",
-            "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
-            " total",
-            ["method_name", "grpc_status_code"],
-            buckets=_CALL_BUCKETS,
-            registry=None,
-        )
-        self._registry.register(_LookedUp(status, self._calls))
-        self._answers = Counter(
-            "livenessprobe_http_responses",
-            "HTTP answers by path, or other, and by status code",
-            ["endpoint", "code"],
-            registry=self._registry,
-        )
-        self._answer_seconds = Histogram(
-            "livenessprobe_http_response_seconds",
-            "Time from a request to its answer",
-            buckets=_ANSWER_BUCKETS,
-            registry=self._registry,
-        )
-        ProcessCollector(registry=self._registry)
+        self._status = status
+        self._calls: dict[tuple[str, str], _Latencies] = {}
+        self._answers: Counter[tuple[str, int]] = Counter()
+        self._answer_seconds = 0.0
+        self._process = ProcessCollector(registry=None)
 
     def observe_call(self, method: str, grpc_status: str | None, latency: float) -> None:
         """Count one call of `latency` seconds; `grpc_status` is None if it could not be made."""
-        self._calls.labels(method, grpc_status or "unknown-non-grpc").observe(latency)
+        key = method, grpc_status or "unknown-non-grpc"
+        if key not in self._calls:
+            self._calls[key] = _Latencies((*_FINE_BOUNDS.get(method, ()), *_BOUNDS))
+        self._calls[key].observe(latency)
 
     def observe_answer(self, endpoint: str, code: int, latency: float) -> None:
         """Count one HTTP answer that took `latency` seconds."""
-        self._answers.labels(endpoint, code).inc()
-        self._answer_seconds.observe(latency)
+        self._answers[endpoint, code] += 1
+        self._answer_seconds += latency
 
-    def text(self) -> tuple[str, bytes]:
-        """Return a content type and all metrics, in Prometheus' own format."""
-        return exposition.TEXT_CONTENT_TYPE, exposition.text(self._registry)
-
-    def openmetrics(self) -> tuple[str, bytes]:
-        """Return a content type and all metrics, in OpenMetrics."""
-        return exposition.OPENMETRICS_CONTENT_TYPE, exposition.openmetrics(self._registry)
-
-
-class _LookedUp(Collector):
-    """The calls, by the driver's name, and all that one status tells."""
-
-    def __init__(self, status: Callable[[], Status], calls: Collector) -> None:
-        self._status = status
-        self._calls = calls
-
-    def collect(self) -> Iterator[Metric]:
+    def text(self) -> bytes:
+        """Return all metrics in the format of `exposition.CONTENT_TYPE`."""
         status = self._status()
-        name = status.driver_name or "unknown-driver"
-        for family in self._calls.collect():
-            family.samples = [
-                sample._replace(labels={"driver_name": name, **sample.labels})
-                for sample in family.samples
-            ]
-            yield family
-        for row in _TABLE:
-            yield from row.collect(status, name)
-        yield from _about_program(status)
+        driver_name = status.driver_name or "unknown-driver"
+        families = [
+            self._operations(driver_name),
+            *(row.text(status, driver_name) for row in _TABLE),
+            *self._http(),
+            *_about_program(status),
+            *self._about_process(),
+        ]
+        return "".join(families).encode()
+
+    def _operations(self, driver_name: str) -> str:
+        name = "csi_sidecar_operations_seconds"
+        samples: list[Sample] = []
+        for (method, grpc_status), latencies in self._calls.items():
+            labels = series(
+                "", driver_name=driver_name, grpc_status_code=grpc_status, method_name=method
+            )
+            bucket = f"{name}_bucket{labels.removesuffix('}')}"
+            samples += [(f'{bucket},le="{bound}"}}', count) for bound, count in latencies.buckets()]
+            samples.append((f"{name}_sum{labels}", latencies.sum))
+            samples.append((f"{name}_count{labels}", sum(latencies.counts)))
+        return family(
+            name,
+            "histogram",
+            "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
+            " total",
+            samples,
+        )
+
+    def _http(self) -> Iterator[str]:
+        name = "livenessprobe_http_responses_total"
+        yield family(
+            name,
+            "counter",
+            "HTTP answers by path, or other, and by status code",
+            [
+                (series(name, code=str(code), endpoint=endpoint), number)
+                for (endpoint, code), number in self._answers.items()
+            ],
+        )
+        name = "livenessprobe_http_response_seconds"
+        yield family(
+            name,
+            "summary",
+            "Time from a request to its answer",
+            [(f"{name}_sum", self._answer_seconds), (f"{name}_count", self._answers.total())],
+        )
+
+    def _about_process(self) -> Iterator[str]:
+        for metric in self._process.collect():
+            # The library strips a counter's suffix, which is part of its name in this format.
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            samples = [(sample.name, sample.value) for sample in metric.samples]
+            yield family(name, metric.type, metric.documentation, samples)
 
 
-def _about_program(status: Status) -> Iterator[Metric]:
-    yield GaugeMetricFamily(
-        "livenessprobe_event_loop_lag_seconds", "How late the last Probe began", status.lag
-    )
-    build = GaugeMetricFamily(
-        "livenessprobe_build_info",
-        "The versions that run here",
-        labels=["version", "python_version"],
-    )
-    build.add_metric([__version__, platform.python_version()], 1)
-    yield build
+def _about_program(status: Status) -> Iterator[str]:
+    name = "livenessprobe_event_loop_lag_seconds"
+    yield family(name, "gauge", "How late the last Probe began", [(name, status.lag)])
+    name = "livenessprobe_build_info"
+    versions = series(name, python_version=platform.python_version(), version=__version__)
+    yield family(name, "gauge", "The versions that run here", [(versions, 1)])
     with suppress(OSError):  # no descriptor is left
         threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
-        yield GaugeMetricFamily(
-            "process_threads", "Number of threads of the process.", len(threads)
-        )
+        name = "process_threads"
+        yield family(name, "gauge", "Number of threads of the process.", [(name, len(threads))])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe import __version__, klog
+from livenessprobe import __version__, exposition, klog
 from livenessprobe.driver import Driver
 from livenessprobe.endpoints.metrics import metrics as metrics_endpoint
 from livenessprobe.endpoints.not_found import not_found
@@ -127,7 +127,7 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        endpoint = metrics_endpoint(metrics.text, metrics.openmetrics)
+        endpoint = metrics_endpoint(exposition.CONTENT_TYPE, metrics.text)
         started_at = trio.current_time()
         table = routes(config, prober.handle_request, status, endpoint, started_at=started_at)
         await _serve_http(nursery, table, metrics.observe_answer)

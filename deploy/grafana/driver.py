@@ -42,6 +42,14 @@ def quantiles(buckets: str) -> list[Query]:
     ]
 
 
+def mean(summary: str, selector: str) -> str:
+    """Return the mean of a summary's observations in each interval."""
+    total, number = (
+        f"sum(rate({summary}_{end}{{{selector}}}{WINDOW}))" for end in ("sum", "count")
+    )
+    return f"{total} / {number}"
+
+
 def since(metric: str) -> str:
     """Return the seconds that have passed since the time that a metric tells."""
     return f"time() - max({metric})"
@@ -203,21 +211,11 @@ PROBING = row(
 ASKING = row(
     "Schedule and callers",
     [
-        p.word(
-            "Schedule",
-            "auto: Probes follow the callers. fixed: --probe-interval.",
-            Query("{{mode}}", f"livenessprobe_schedule_info{{{DRIVER}}}"),
-        ),
         p.stat(
             "Callers",
             "Callers whose period is learned, such as kubelet's probes. None: nobody asks"
             " regularly. A fixed schedule learns them too, and does not follow them.",
             f"max(livenessprobe_callers{{{DRIVER}}})",
-        ),
-        p.stat(
-            "Probe under way",
-            "1 while the driver is being asked. It is never asked twice at once.",
-            f"max(livenessprobe_probes_in_flight{{{DRIVER}}})",
         ),
         p.stat(
             "Missed deadlines",
@@ -254,11 +252,11 @@ ASKING = row(
         ),
         p.lines(
             "Time to answer",
-            "From a request to its answer. Answers come from memory: more than some milliseconds"
-            " is a lack of CPU.",
-            quantiles(f"livenessprobe_http_response_seconds_bucket{{{SIDECAR}}}"),
+            "From a request to its answer, on average. Answers come from memory: more than some"
+            " milliseconds is a lack of CPU.",
+            [Query("mean", mean("livenessprobe_http_response_seconds", SIDECAR))],
             p.SECONDS,
-            QUANTILES,
+            {"mean": p.BLUE},
         ),
     ],
 )
@@ -304,14 +302,10 @@ COST = row(
         ),
         p.lines(
             "Descriptors",
-            "Open files and connections. At the limit, neither the driver nor a caller can be"
-            " reached.",
-            [
-                Query("open", f"max(process_open_fds{{{SIDECAR}}})"),
-                Query("limit", f"max(process_max_fds{{{SIDECAR}}})"),
-            ],
+            "Open files and connections. Steady growth is a leak.",
+            [Query("open", f"max(process_open_fds{{{SIDECAR}}})")],
             p.COUNT,
-            {"open": p.BLUE} | LIMIT,
+            {"open": p.BLUE},
         ),
     ],
     [

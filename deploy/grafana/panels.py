@@ -238,7 +238,6 @@ def heatmap(title: str, description: str, expr: str, look: Look) -> heatmaps.Pan
             .scheme("Cividis")  # made for every kind of colour vision
             .steps(64)
         )
-        .show_tooltip()
         .show_legend()
     )
 

@@ -14,7 +14,8 @@ HTTP = "--http-endpoint=127.0.0.1:0"
 HISTOGRAM = "csi_sidecar_operations_seconds"
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
-REFERENCE_BUCKETS = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600, float("inf")}
+REFERENCE_BUCKETS = ["0.1", "0.25", "0.5", "1", "2.5", "5", "10", "15", "25", "50", "120", "300"]
+REFERENCE_BUCKETS += ["600", "+Inf"]
 
 
 def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
@@ -107,23 +108,38 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
     )
 
 
+# A person asks with the first, Prometheus 2.42 with the second, 3.5 with the third.
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "*/*",
+        "application/openmetrics-text;version=1.0.0, text/plain;version=0.0.4;q=0.5, */*;q=0.1",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6, */*;q=0.2",
+    ],
+    ids=["anything", "Prometheus 2", "Prometheus 3"],
+)
 @pytest.mark.usefixtures("driver")
-def test_the_references_metrics_are_all_there(start_sidecar: StartSidecar) -> None:
+def test_the_references_metrics_are_all_there(start_sidecar: StartSidecar, accept: str) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
-    page = sidecar.ask("/metrics")
-    assert page.headers["content-type"].startswith("text/plain; version=0.0.4; charset=utf-8")
-    families = {family.name: family for family in sidecar.metrics()}
-    histogram = families[HISTOGRAM]
-    assert histogram.type == "histogram"
-    assert histogram.documentation == (
-        "[ALPHA] Container Storage Interface operation duration with gRPC error code status total"
+    sidecar.wait_for_log("CSI driver name")
+    page = sidecar.ask("/metrics", accept=accept)
+    assert page.headers["content-type"] == (
+        "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
     )
-    buckets = {
-        float(sample.labels["le"])
-        for sample in histogram.samples
-        if sample.name == f"{HISTOGRAM}_bucket"
-    }
-    assert buckets >= REFERENCE_BUCKETS
+    head, *series = (line for line in page.body.splitlines() if HISTOGRAM in line)
+    assert head == (
+        f"# HELP {HISTOGRAM} [ALPHA] Container Storage Interface operation duration with gRPC"
+        " error code status total"
+    )
+    assert series[0] == f"# TYPE {HISTOGRAM} histogram"
+    labels = f'driver_name="{DRIVER_NAME}",grpc_status_code="OK",method_name='
+    for method in PROBE, GET_PLUGIN_INFO:
+        names = {line.rpartition(" ")[0] for line in series if method in line}
+        assert names >= {
+            f'{HISTOGRAM}_bucket{{{labels}"{method}",le="{bound}"}}' for bound in REFERENCE_BUCKETS
+        }
+        assert names >= {f'{HISTOGRAM}_{end}{{{labels}"{method}"}}' for end in ("sum", "count")}
+    families = {family.name: family for family in sidecar.metrics()}
     started = families["process_start_time_seconds"].samples[0].value
     assert time.time() - 60 < started < time.time() + 1

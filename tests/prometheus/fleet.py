@@ -1,9 +1,9 @@
 """What a fleet costs: `python -m tests.prometheus.fleet`.
 
-So many sidecars, all of one driver, and one Prometheus server with the rules of deploy/. An hour's
-scrapes would take an hour; so scrapes, evaluations and the windows of the rules are `FASTER` here,
-and in the end each window holds as many samples as it does in a cluster. Then comes a table in
-Markdown, with what the same would be for `NODES` beside it, one sidecar each.
+Many sidecars, all of one driver, and one Prometheus server with the rules and the relabelings of
+deploy/prometheus. Scrapes, evaluations and the windows of the rules are `FASTER` than in a cluster,
+so that in the end each window holds as many samples as it does there. The result is a table in
+Markdown, with a projection to `NODES`, one sidecar each.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Self
 
 from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar
+from tests.prometheus import monitors
 from tests.prometheus.harness import RULES, Prometheus, compress
 
 NODES = 15_000
@@ -39,7 +40,7 @@ TOGETHER = 4
 # Evaluations whose median is reported, the last ones, when the windows are full.
 EVALUATIONS = 10
 
-# What Prometheus adds to what a target says: up, scrape_duration_seconds and three more.
+# What Prometheus adds to the samples of a target: up, scrape_duration_seconds and three more.
 ADDED_SERIES = 5
 
 MIB = 1 << 20
@@ -76,8 +77,12 @@ class Record:
     """What was measured; times in seconds, memory in bytes."""
 
     sidecars: int
+    prometheus: str
+    """Version."""
+    sent: int
+    """Samples in a sidecar's answer."""
     series: int
-    """Of one sidecar, with those that Prometheus adds."""
+    """Of one sidecar that are kept, with those that Prometheus adds."""
     plain: int
     """Bytes of one scrape's answer."""
     packed: int
@@ -107,7 +112,12 @@ class Record:
         rows = [
             ("", f"{self.sidecars} here", f"{NODES:,} nodes", "formula for the projection"),
             ("---",) * 4,
-            ("series", f"{series:,}", f"{series * more:,.0f}", f"{self.series} for each node"),
+            (
+                "series",
+                f"{series:,}",
+                f"{series * more:,.0f}",
+                f"{self.series} for each node, of {self.sent + ADDED_SERIES} without relabelings",
+            ),
             (
                 f"samples a second, scraped every {SCRAPED_EVERY} s",
                 f"{series / SCRAPED_EVERY:,.0f}",
@@ -133,7 +143,7 @@ class Record:
                 "in proportion to nodes",
             ),
             (
-                "memory of Prometheus",
+                f"memory of Prometheus {self.prometheus}",
                 f"{self.server.memory / MIB:.0f} MiB",
                 f"{projected / MIB / 1024:.1f} GiB",
                 f"{self.server_empty.memory / MIB:.0f} MiB + {each:.1f} KiB * series",
@@ -177,7 +187,12 @@ def measure(folder: Path, number: int, seconds: float) -> Record:
                 sidecar.wait_for_listeners(1)
         pids = [sidecar.pid for sidecar in sidecars]
         prometheus = stack.enter_context(
-            Prometheus(folder / "prometheus", rules=[rules], interval=interval)
+            Prometheus(
+                folder / "prometheus",
+                rules=[rules],
+                metric_relabelings=monitors.metric_relabelings("podmonitor.yaml"),
+                interval=interval,
+            )
         )
         server_empty = Usage.of([prometheus.pid])
         prometheus.scrape(
@@ -199,10 +214,13 @@ def measure(folder: Path, number: int, seconds: float) -> Record:
             time.sleep(interval)
         if failing := prometheus.firing():
             raise RuntimeError(f"this machine is too slow for this: {failing}")
-        scraped = prometheus.query("max(scrape_samples_scraped)")[0].value
+        (sent,) = prometheus.query("max(scrape_samples_scraped)")
+        (kept,) = prometheus.query("max(scrape_samples_post_metric_relabeling)")
         return Record(
             sidecars=number,
-            series=int(scraped) + ADDED_SERIES,
+            prometheus=prometheus.get("status/buildinfo")["version"].partition("+")[0],
+            sent=int(sent.value),
+            series=int(kept.value) + ADDED_SERIES,
             plain=size(sidecars[0].address, "identity"),
             packed=size(sidecars[0].address, "gzip"),
             scrapes=[value for series in durations for _, value in series.values],
@@ -219,8 +237,7 @@ def size(address: Address, encoding: str) -> int:
     """Return the bytes of the metrics' body in this encoding."""
     connection = HTTPConnection(*address, timeout=PATIENCE)
     try:
-        accept = {"Accept": "application/openmetrics-text", "Accept-Encoding": encoding}
-        connection.request("GET", "/metrics", headers=accept)
+        connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
         return len(connection.getresponse().read())
     finally:
         connection.close()

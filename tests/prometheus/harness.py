@@ -41,7 +41,7 @@ def program(name: str) -> str:
     """Return the path of `prometheus` or `promtool`."""
     path = shutil.which(name)
     if path is None:
-        raise RuntimeError(f"{name} is not installed; it is in the Debian package prometheus")
+        raise RuntimeError(f"{name} is not in PATH; `make test-prometheus` downloads two versions")
     return path
 
 
@@ -97,7 +97,8 @@ class Prometheus:
 
     `interval`, in seconds, is from one scrape to the next and from one evaluation of the rules to
     the next. A series without samples ends to count after ten of them, which is what a server that
-    scrapes every 30 s does by default. `relabelings` are for the labels of its targets.
+    scrapes every 30 s does by default. `relabelings` are for the labels of its targets,
+    `metric_relabelings` for those of their samples.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Prometheus:
         *,
         rules: Iterable[Path] = (),
         relabelings: Iterable[Mapping[str, Any]] = (),
+        metric_relabelings: Iterable[Mapping[str, Any]] = (),
         interval: float = 1.0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,8 @@ class Prometheus:
                         {
                             "job_name": JOB,
                             "file_sd_configs": [{"files": [str(self._targets)]}],
-                            "relabel_configs": [dict(relabeling) for relabeling in relabelings],
+                            "relabel_configs": [dict(each) for each in relabelings],
+                            "metric_relabel_configs": [dict(each) for each in metric_relabelings],
                         }
                     ],
                 }
@@ -167,13 +170,15 @@ class Prometheus:
 
     @property
     def complaints(self) -> list[str]:
-        """The lines of the log above level info."""
-        return [line for line in self.log.splitlines() if re.search("level=(warn|error)", line)]
+        """The lines of the log above level info, which 3 spells in capitals."""
+        above_info = re.compile("level=(warn|error)", re.IGNORECASE)
+        return [line for line in self.log.splitlines() if above_info.search(line)]
 
     @property
     def address(self) -> Address:
         """Where its API and its pages are."""
-        found = re.search(r'"Listening on" address=(.*):(\d+)', self.log)
+        # 3 tells its component in between.
+        found = re.search(r'"Listening on".* address=(\S+):(\d+)', self.log)
         assert found is not None, self.log
         return Address(found[1], int(found[2]))
 

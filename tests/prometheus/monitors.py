@@ -28,9 +28,14 @@ def endpoint(file: str) -> Any:
     return endpoint
 
 
-def relabelings(file: str) -> list[dict[str, Any]]:
-    """Return the relabelings of a monitor as a Prometheus configuration has them."""
+def relabelings(file: str, field: str = "relabelings") -> list[dict[str, Any]]:
+    """Return the relabelings of a monitor, of targets or of samples, as Prometheus has them."""
     return [
         {SPELLING[field]: value for field, value in relabeling.items()}
-        for relabeling in endpoint(file)["relabelings"]
+        for relabeling in endpoint(file)[field]
     ]
+
+
+def metric_relabelings(file: str) -> list[dict[str, Any]]:
+    """Return the relabelings of the samples."""
+    return relabelings(file, "metricRelabelings")

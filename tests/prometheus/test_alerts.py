@@ -13,6 +13,7 @@ from pathlib import Path
 from signal import SIGKILL
 from threading import Thread
 
+from tests.csi_driver import DRIVER_NAME
 from tests.e2e.harness import COMMAND, DriverProcess, Sidecar, free_port, wait_until
 from tests.prometheus import monitors, wedged
 from tests.prometheus.harness import RULES, Alert, Prometheus, compress
@@ -20,6 +21,10 @@ from tests.prometheus.harness import RULES, Alert, Prometheus, compress
 # An hour takes 40 seconds here. In that time all the troubles have to have happened, on a busy
 # machine too.
 FASTER = 90
+
+# Where a sidecar restarts. It has to be back within the two minutes that the rules look back for,
+# which are six seconds here.
+LESS_FAST = 20
 
 # Generous: what is expected is 40 seconds for an alert that looks at the last hour.
 SEEN_WITHIN = 90.0
@@ -159,7 +164,7 @@ def assert_names_what_it_is_about(alert: Alert) -> None:
     about = alert.labels.get("node") or alert.labels["daemonset"]
     assert about in alert.annotations["summary"], alert
     text = " ".join(alert.annotations.values())
-    assert alert.labels.get("driver_name", "livenessprobe") in text
+    assert (DRIVER_NAME if alert.name.startswith("CSIDriver") else "livenessprobe") in text
     assert "<" not in text, "no value, or an error of the template"
 
 
@@ -183,6 +188,7 @@ def test_every_alert_fires_for_its_trouble_alone_and_clears(tmp_path: Path) -> N
                 tmp_path / "prometheus",
                 rules=[rules],
                 relabelings=monitors.relabelings("podmonitor.yaml"),
+                metric_relabelings=monitors.metric_relabelings("podmonitor.yaml"),
                 interval=30 / FASTER,
             )
         )
@@ -223,3 +229,44 @@ def test_every_alert_fires_for_its_trouble_alone_and_clears(tmp_path: Path) -> N
         wait_for_alerts(prometheus, {("LivenessprobeMissing", "")})
         prometheus.scrape(targets(late, *others) | cluster)
         wait_for_alerts(prometheus, set())
+
+
+def test_a_driver_that_is_down_stays_so_when_its_sidecar_restarts(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(compress(RULES.read_text(), LESS_FAST))
+    look_back = f"{120 // LESS_FAST}s"
+    down = 'alertname="CSIDriverDown", pod="down"'
+    with ExitStack() as stack:
+        pod = Pod("down", tmp_path, stack)
+        pod.is_well()
+        prometheus = stack.enter_context(
+            Prometheus(
+                tmp_path / "prometheus",
+                rules=[rules],
+                relabelings=monitors.relabelings("podmonitor.yaml"),
+                metric_relabelings=monitors.metric_relabelings("podmonitor.yaml"),
+                interval=30 / LESS_FAST,
+            )
+        )
+        prometheus.scrape(targets(pod))
+        prometheus.wait_for(f'livenessprobe_up{{driver_name="{DRIVER_NAME}"}} == 1')
+        pod.driver.signal(SIGKILL)
+        (began,) = prometheus.wait_for(f"ALERTS_FOR_STATE{{{down}}}")
+
+        # Once while it is pending, and once while it is firing.
+        for state in "pending", "firing":
+            prometheus.wait_for(f'ALERTS{{{down}, alertstate="{state}"}}')
+            pod.sidecar.stop()
+            pod.start_sidecar()
+            prometheus.wait_for(
+                f'absent_over_time(livenessprobe_up{{driver_name="{DRIVER_NAME}"}}[{look_back}])'
+            )
+        prometheus.wait_for('livenessprobe_up{driver_name="unknown-driver"} == 0')
+        (alert,) = prometheus.alerts()
+        assert (alert.name, alert.state) == ("CSIDriverDown", "firing")
+        assert_names_what_it_is_about(alert)
+        (lasts,) = prometheus.query(f"ALERTS_FOR_STATE{{{down}}}")
+        assert lasts.value == began.value
+
+        pod.start_driver()
+        prometheus.wait_for_none(f"ALERTS{{{down}}}")
