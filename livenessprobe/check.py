@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from livenessprobe import strconv
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
-from livenessprobe.errors import DriverError
-from livenessprobe.health import Question, is_yes
-from livenessprobe.probe import probe_once
+from livenessprobe.health.errors import DriverError
+from livenessprobe.health.verdict import Question, is_yes
+from livenessprobe.probing.deadline import call_within
+from livenessprobe.probing.probe import probe_once
 
 if TYPE_CHECKING:
     from livenessprobe.flags import CheckConfig
-    from livenessprobe.result import ProbeResult
+    from livenessprobe.health.result import ProbeResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,29 +18,30 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe import __version__, exposition, klog
+from livenessprobe import __version__, klog
 from livenessprobe.driver import Driver
 from livenessprobe.endpoints.metrics import metrics as metrics_endpoint
 from livenessprobe.endpoints.not_found import not_found
 from livenessprobe.endpoints.routes import routes
-from livenessprobe.health import Question
-from livenessprobe.history import History
-from livenessprobe.identity import Identity
-from livenessprobe.metrics import GET_PLUGIN_INFO, PROBE, Metrics
-from livenessprobe.prober import Prober
+from livenessprobe.health.verdict import Question
+from livenessprobe.probing.identity import Identity
+from livenessprobe.probing.prober import Prober
+from livenessprobe.probing.watch import Watch
 from livenessprobe.server import server
 from livenessprobe.server.asgi import Application
 from livenessprobe.server.listen import bound_address, open_listeners
-from livenessprobe.statelog import StateLog
-from livenessprobe.status import Status
-from livenessprobe.wallclock import WallClock
-from livenessprobe.watch import Watch
+from livenessprobe.telemetry import exposition
+from livenessprobe.telemetry.history import History
+from livenessprobe.telemetry.metrics import GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.telemetry.statelog import StateLog
+from livenessprobe.telemetry.status import Status
+from livenessprobe.telemetry.wallclock import WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from livenessprobe.flags import Config
-    from livenessprobe.result import ProbeResult
+    from livenessprobe.health.result import ProbeResult
     from livenessprobe.server.asgi import Observe, Routes
 
 PATIENCE = 2.0

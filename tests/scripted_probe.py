@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from livenessprobe.errors import DriverError
-    from livenessprobe.probe import Probe
+    from livenessprobe.health.errors import DriverError
+    from livenessprobe.probing.probe import Probe
 
 
 def answering(ready: bool, *, after: float = 0.0) -> Probe:  # noqa: FBT001 - reads well

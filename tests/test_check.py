@@ -12,7 +12,7 @@ import trio
 
 from livenessprobe.check import RENDER, Answer, check
 from livenessprobe.flags import CheckConfig
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.health.result import ProbeResult, ProbeStatus
 from tests.csi_driver import (
     DRIVER_NAME,
     HANG,

@@ -14,7 +14,7 @@ import yaml
 import livenessprobe
 from livenessprobe import flags
 from livenessprobe.endpoints.grpc_health import QUESTIONS
-from livenessprobe.health import Question
+from livenessprobe.health.verdict import Question
 from livenessprobe.server.listen import open_listeners
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from livenessprobe.flags.config import OWN_PATHS
 from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
-from livenessprobe.metrics import GET_PLUGIN_INFO, PROBE, Metrics
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
+from livenessprobe.telemetry.metrics import GET_PLUGIN_INFO, PROBE, Metrics
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]

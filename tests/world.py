@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from livenessprobe import health
-from livenessprobe.health import Question
-from livenessprobe.history import History
-from livenessprobe.result import ProbeResult, ProbeStatus
-from livenessprobe.schedule import Schedule
-from livenessprobe.status import Status
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.health.verdict import Question, judge
+from livenessprobe.probing.schedule import Schedule
+from livenessprobe.telemetry.history import History
+from livenessprobe.telemetry.status import Status
 
 EPOCH = 1_729_112_600.0
 PROBE_TIMEOUT = 3.0
@@ -60,7 +59,7 @@ class World:
             now=self.now,
             epoch=EPOCH,
             driver_name=self.driver_name,
-            verdict=health.judge(
+            verdict=judge(
                 Question.HEALTHZ,
                 self.last,
                 now=self.now,

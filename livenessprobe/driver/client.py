@@ -29,7 +29,7 @@ from livenessprobe.driver.dial import not_asked
 from livenessprobe.driver.grpclib_internals import CallChannel
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

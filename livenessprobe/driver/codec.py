@@ -5,7 +5,7 @@ from typing import Any
 from grpclib.encoding.proto import ProtoCodec
 
 from livenessprobe import protobuf
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 
 
 class StrictCodec(ProtoCodec):

@@ -11,7 +11,7 @@ import socket
 import stat
 from pathlib import Path
 
-from livenessprobe.errors import DriverUnreachableError
+from livenessprobe.health.errors import DriverUnreachableError
 
 RETRY = 0.02
 """Seconds between attempts while the driver's queue of connections is full.

@@ -33,7 +33,7 @@ from livenessprobe.driver.h2_internals import (
 )
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES, Reply
 from livenessprobe.driver.statuses import RESET_STATUS
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ from grpclib.const import Status
 from grpclib.metadata import decode_grpc_message, decode_metadata
 
 from livenessprobe.driver.statuses import GO_STATUS, HTTP_STATUS
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 from livenessprobe.strconv import quote
 
 if TYPE_CHECKING:

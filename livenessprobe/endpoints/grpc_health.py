@@ -15,12 +15,12 @@ from generated.grpc.health.v1 import (
     HealthListResponse,
 )
 from livenessprobe.endpoints import grpc
-from livenessprobe.health import Question
+from livenessprobe.health.verdict import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from livenessprobe.health import Verdict
+    from livenessprobe.health.verdict import Verdict
     from livenessprobe.server.asgi import Routes
     from livenessprobe.server.response import Headers
 

@@ -12,7 +12,7 @@ from livenessprobe.strconv import escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from livenessprobe.health import Verdict
+    from livenessprobe.health.verdict import Verdict
     from livenessprobe.server.asgi import Endpoint
     from livenessprobe.server.request import Request
     from livenessprobe.server.response import Response

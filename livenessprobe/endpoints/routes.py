@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from livenessprobe.endpoints import browsers, grpc_health, status_page, zpages
 from livenessprobe.endpoints.health import health
 from livenessprobe.endpoints.not_found import NOT_FOUND
-from livenessprobe.health import Question
+from livenessprobe.health.verdict import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from livenessprobe.flags import Config
-    from livenessprobe.health import Verdict
+    from livenessprobe.health.verdict import Verdict
     from livenessprobe.server.asgi import Endpoint, Routes
-    from livenessprobe.status import Status
+    from livenessprobe.telemetry.status import Status
 
 
 def routes(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livenessprobe import __version__
-from livenessprobe.history import SPAN
 from livenessprobe.server import response
+from livenessprobe.telemetry.history import SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from livenessprobe.server.asgi import Endpoint
     from livenessprobe.server.request import Request
     from livenessprobe.server.response import Response
-    from livenessprobe.status import Status
+    from livenessprobe.telemetry.status import Status
 
 
 MAX_WORDS = 200

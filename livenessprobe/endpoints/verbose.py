@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
 from livenessprobe.strconv import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from livenessprobe.health import Verdict
-    from livenessprobe.result import ProbeResult
+    from livenessprobe.health.result import ProbeResult
+    from livenessprobe.health.verdict import Verdict
 
 
 def checks(name: str, verdict: Verdict, driver_name: str | None) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from livenessprobe.server.asgi import Endpoint
     from livenessprobe.server.request import Request
     from livenessprobe.server.response import Response
-    from livenessprobe.status import Status
+    from livenessprobe.telemetry.status import Status
 
 NAME = "livenessprobe"
 

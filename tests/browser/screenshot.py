@@ -8,7 +8,7 @@ begun to be a worry.
 import random
 from pathlib import Path
 
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
 from tests.browser.chromium import Tab, open_chromium, show
 from tests.world import PROBE_TIMEOUT, World
 

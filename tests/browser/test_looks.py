@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
 
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
 from tests.browser.chromium import Tab, show
 from tests.world import World
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import trio
 
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
-from livenessprobe.errors import DriverError
+from livenessprobe.health.errors import DriverError
+from livenessprobe.probing.deadline import call_within
 
 NOBODY = 65534
 

@@ -15,9 +15,9 @@ import outcome
 import pytest
 import trio
 
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
+from livenessprobe.probing.deadline import call_within
 from tests.driver import deprived
 
 Script = Callable[[trio.SocketStream], Awaitable[None]]

@@ -10,16 +10,16 @@ from grpclib.metadata import decode_timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.driver.client import DEADLINE_GRACE, _wire_timeout
 from livenessprobe.driver.codec import StrictCodec
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES, Reply
-from livenessprobe.errors import (
+from livenessprobe.health.errors import (
     DeadlineExceededError,
     DriverUnreachableError,
     RPCError,
 )
+from livenessprobe.probing.deadline import call_within
 from tests.csi_driver import (
     DRIVER_NAME,
     HANG,

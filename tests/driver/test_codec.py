@@ -2,7 +2,7 @@ import pytest
 
 from generated.csi.v1 import ProbeRequest, ProbeResponse
 from livenessprobe.driver.codec import StrictCodec
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 
 
 def test_requests_are_encoded() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.driver.dial import _mode_allows, _reason, dial, not_asked
-from livenessprobe.errors import DriverUnreachableError
+from livenessprobe.health.errors import DriverUnreachableError
+from livenessprobe.probing.deadline import call_within
 from tests.csi_driver import CsiDriver
 from tests.driver import deprived
 from tests.driver.peer import PATIENCE, VALID, answer, leaving_nothing, listening

@@ -20,7 +20,7 @@ from livenessprobe.driver.dial import dial
 from livenessprobe.driver.grpclib_internals import MAX_RECEIVED_BYTES, _Connection
 from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Decoder, _Encoder
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES
-from livenessprobe.errors import DeadlineExceededError, DriverError, RPCError
+from livenessprobe.health.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
 from tests.driver.peer import (
     OK_200,

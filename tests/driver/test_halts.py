@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from livenessprobe.deadline import call_within
 from livenessprobe.driver import Driver
 from livenessprobe.driver.client import DEADLINE_GRACE
-from livenessprobe.errors import DeadlineExceededError
+from livenessprobe.health.errors import DeadlineExceededError
+from livenessprobe.probing.deadline import call_within
 from tests import csi_driver
 from tests.driver import deprived
 from tests.driver.peer import (

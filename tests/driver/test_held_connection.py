@@ -20,7 +20,7 @@ from livenessprobe.driver.client import _unary
 from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection
 from livenessprobe.driver.h2_internals import ClientConnection
 from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
-from livenessprobe.errors import RPCError
+from livenessprobe.health.errors import RPCError
 from tests import csi_driver as csi_driver_module
 from tests.csi_driver import NOT_READY, CsiDriver, error
 from tests.driver import peer

@@ -9,7 +9,7 @@ import trio
 
 from livenessprobe.driver import Driver
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.errors import DriverError
+from livenessprobe.health.errors import DriverError
 from tests.csi_driver import CsiDriver
 from tests.driver.peer import PATIENCE
 

@@ -8,18 +8,19 @@ import sys
 import time
 from typing import NoReturn
 
-from livenessprobe import health, serve
+from livenessprobe import serve
 from livenessprobe.__main__ import main
 from livenessprobe.driver import Driver, client
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.identity import Identity
-from livenessprobe.metrics import Metrics
-from livenessprobe.prober import Prober
-from livenessprobe.schedule import Schedule
+from livenessprobe.probing import prober
+from livenessprobe.probing.identity import Identity
+from livenessprobe.probing.prober import Prober
+from livenessprobe.probing.schedule import Schedule
+from livenessprobe.probing.watch import Watch
 from livenessprobe.server import accept
-from livenessprobe.statelog import StateLog
-from livenessprobe.watch import Watch
+from livenessprobe.telemetry.metrics import Metrics
+from livenessprobe.telemetry.statelog import StateLog
 
 WORDS = "injected here"
 
@@ -36,7 +37,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "identity": (Driver, "get_name"),
     "identity, told of a result": (Identity, "observe"),
     "accepting": (accept, "receive_nowait"),
-    "endpoint": (health, "judge"),
+    "endpoint": (prober, "judge"),
 }
 """What every task and every consumer of results comes by, as a module or class and a name in it."""
 

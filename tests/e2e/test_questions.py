@@ -8,7 +8,7 @@ import pytest
 
 import livenessprobe
 from livenessprobe.flags.config import OWN_PATHS
-from livenessprobe.health import Question
+from livenessprobe.health.verdict import Question
 from tests.e2e.conftest import StartSidecar
 from tests.e2e.harness import DriverProcess, Sidecar
 

@@ -9,8 +9,8 @@ from h2.settings import SettingCodes
 
 from livenessprobe.endpoints import grpc_health
 from livenessprobe.endpoints.health import health
-from livenessprobe.health import NOTHING_KNOWN, Question, Verdict
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.health.verdict import NOTHING_KNOWN, Question, Verdict
 from livenessprobe.server.listen import open_listeners
 from livenessprobe.server.state import TIMEOUTS, State
 from tests.endpoints.call import CHECK, HEADERS, LIST, Answered, Caller, framed, request_for

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from livenessprobe.endpoints import health as health_endpoint
-from livenessprobe.health import NOTHING_KNOWN, Verdict
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.health.verdict import NOTHING_KNOWN, Verdict
 from livenessprobe.server import response
 from livenessprobe.server.asgi import Endpoint
 from livenessprobe.server.request import Request

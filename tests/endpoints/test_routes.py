@@ -3,7 +3,7 @@ import pytest
 from livenessprobe import flags
 from livenessprobe.endpoints.routes import routes
 from livenessprobe.flags.config import OWN_PATHS
-from livenessprobe.health import NOTHING_KNOWN, Question, Verdict
+from livenessprobe.health.verdict import NOTHING_KNOWN, Question, Verdict
 from livenessprobe.server import response
 from livenessprobe.server.asgi import Routes
 from livenessprobe.server.request import Request

@@ -6,9 +6,9 @@ import pytest
 
 from livenessprobe import __version__
 from livenessprobe.endpoints import status_page
-from livenessprobe.history import SLOT, SPAN
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
 from livenessprobe.server.request import Request
+from livenessprobe.telemetry.history import SLOT, SPAN
 from tests.world import EPOCH, PROBE_TIMEOUT, World
 
 READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus

@@ -1,8 +1,8 @@
 import pytest
 
 from livenessprobe.endpoints.verbose import checks
-from livenessprobe.health import NOTHING_KNOWN, Question, Verdict, judge
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.health.verdict import NOTHING_KNOWN, Question, Verdict, judge
 
 REFUSED = "/csi.sock: connection refused: no driver listens on this socket"
 STUCK = (

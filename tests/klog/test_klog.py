@@ -38,7 +38,7 @@ def _fixed_header(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             super().__init__(*args, **kwargs)  # type: ignore[arg-type] # handed on as they came
             self.created = NOW
             self.process = 24900
-            self.pathname = "/app/livenessprobe/prober.py"
+            self.pathname = "/app/livenessprobe/probing/prober.py"
             self.filename = "prober.py"
             self.lineno = 137
 
@@ -98,7 +98,7 @@ def test_json_lines() -> None:
     LOG.info("Probe() finished", v=5, seconds=0.25)
     LOG.warning("Flag is ignored", flag="--logtostderr")
     LOG.error("Health check failed", err=RuntimeError("rpc error"), failures=3)
-    start = '{"ts":1795356633828.582,"caller":"livenessprobe/prober.py:137",'
+    start = '{"ts":1795356633828.582,"caller":"probing/prober.py:137",'
     assert stream.getvalue().splitlines() == [
         start + '"msg":"CSI driver name","v":0,"driver":"fake.csi.example.com"}',
         start + '"msg":"Probe() finished","v":5,"seconds":0.25}',
@@ -387,7 +387,7 @@ def test_records_of_libraries_in_json() -> None:
     warning, error = map(json.loads, stream.getvalue().splitlines())
     assert warning == {
         "ts": 1795356633828.582,
-        "caller": "livenessprobe/prober.py:137",
+        "caller": "probing/prober.py:137",
         "msg": "3 connections",
         "v": 0,
     }

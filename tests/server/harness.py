@@ -21,7 +21,7 @@ from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from livenessprobe.endpoints.health import health
 from livenessprobe.endpoints.not_found import not_found
-from livenessprobe.health import Verdict
+from livenessprobe.health.verdict import Verdict
 from livenessprobe.server import response, server
 from livenessprobe.server.asgi import Application, Routes
 from livenessprobe.server.listen import open_listeners

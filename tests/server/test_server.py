@@ -11,7 +11,7 @@ from h2.events import ConnectionTerminated
 from hyperframe.frame import RstStreamFrame, SettingsFrame
 
 from livenessprobe.endpoints.not_found import not_found
-from livenessprobe.health import NOTHING_KNOWN, Verdict
+from livenessprobe.health.verdict import NOTHING_KNOWN, Verdict
 from livenessprobe.server import connection, server
 from livenessprobe.server.asgi import Application
 from livenessprobe.server.listen import open_listeners

@@ -12,7 +12,7 @@ import pytest
 import trio
 from hyperframe.frame import GoAwayFrame
 
-from livenessprobe.health import Verdict
+from livenessprobe.health.verdict import Verdict
 from livenessprobe.server import accept, asgi, protocols, registry, server
 from livenessprobe.server.buffered import BufferedSocket
 from livenessprobe.server.connection import Connection

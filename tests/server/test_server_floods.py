@@ -23,7 +23,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from livenessprobe.health import Verdict
+from livenessprobe.health.verdict import Verdict
 from livenessprobe.server import connection, protocols, registry
 from livenessprobe.server.limits import LIST_BYTES, Http2Input
 from livenessprobe.server.state import DRAIN, TIMEOUTS, State

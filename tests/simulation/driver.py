@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe.errors import DriverUnreachableError, RPCError
+from livenessprobe.health.errors import DriverUnreachableError, RPCError
 from tests.simulation.scripts import State
 
 if TYPE_CHECKING:

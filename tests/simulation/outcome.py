@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from livenessprobe.result import ProbeStatus
+from livenessprobe.health.result import ProbeStatus
 from tests.simulation.kubelet import JITTER
 from tests.simulation.policies import POLL
 from tests.simulation.scripts import BLIP, HEALTHY

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from livenessprobe.errors import DriverError
-from livenessprobe.health import Question
-from livenessprobe.prober import Prober
-from livenessprobe.result import ProbeResult, ProbeStatus
+from livenessprobe.health.errors import DriverError
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.health.verdict import Question
+from livenessprobe.probing.prober import Prober
 
 if TYPE_CHECKING:
     import random

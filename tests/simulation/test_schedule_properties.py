@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from livenessprobe.schedule import IDLE, MARGIN
+from livenessprobe.probing.schedule import IDLE, MARGIN
 from tests.simulation.driver import Driver, Step
 from tests.simulation.kubelet import JITTER
 from tests.simulation.measures import (

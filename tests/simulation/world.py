@@ -29,7 +29,7 @@ from tests.simulation.scripts import HEALTHY, Script, State
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from livenessprobe.result import ProbeResult
+    from livenessprobe.health.result import ProbeResult
     from tests.simulation.kubelet import ProbeSpec
     from tests.simulation.settings import Setting
 

@@ -1,0 +1,215 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from livenessprobe.health.errors import DriverError, DriverUnreachableError, RPCError
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.probing.identity import MAX_RETRY, RETRY, Identity
+
+Clock = trio.testing.MockClock
+
+
+def result(status: ProbeStatus) -> ProbeResult:
+    return ProbeResult(status=status, message="", grpc_status=None, latency=0.0, finished_at=0.0)
+
+
+class FakeDriver:
+    """Tells `name`, or raises it; None is a hang."""
+
+    def __init__(self, name: str | DriverError | None) -> None:
+        self.name = name
+        self.asked_at: list[float] = []
+        self.calls: list[str | None] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self.asked_at)
+
+    async def get_name(self, _: float) -> str:
+        self.asked_at.append(trio.current_time())
+        if self.name is None:
+            await trio.sleep_forever()
+        if isinstance(self.name, DriverError):
+            raise self.name
+        assert self.name is not None
+        return self.name
+
+    def observe_call(self, grpc_status: str | None, _: float) -> None:
+        self.calls.append(grpc_status)
+
+
+@asynccontextmanager
+async def running(driver: FakeDriver) -> AsyncIterator[Identity]:
+    identity = Identity()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(identity.run, driver.get_name, driver.observe_call, probe_timeout=3.0)
+        )
+        yield identity
+        nursery.cancel_scope.cancel()
+
+
+async def after(identity: Identity, *statuses: ProbeStatus) -> str | None:
+    """Feed results, let the task settle, and return the name known then."""
+    for status in statuses:
+        identity.observe(result(status))
+        await trio.testing.wait_all_tasks_blocked()
+    return identity.driver_name
+
+
+@pytest.mark.parametrize("status", [ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED])
+async def test_the_name_is_asked_for_after_a_probe_that_was_answered(
+    autojump_clock: Clock, status: ProbeStatus
+) -> None:
+    driver = FakeDriver("fake.csi.example.com")
+    async with running(driver) as identity:
+        assert identity.driver_name is None
+        assert await after(identity, status) == "fake.csi.example.com"
+    assert driver.calls == ["OK"]
+
+
+@pytest.mark.parametrize("status", [ProbeStatus.UNREACHABLE, ProbeStatus.TIMED_OUT])
+async def test_a_driver_that_does_not_answer_is_not_asked(
+    autojump_clock: Clock, status: ProbeStatus
+) -> None:
+    driver = FakeDriver("fake.csi.example.com")
+    async with running(driver) as identity:
+        assert await after(identity, status, status) is None
+    assert driver.asked == 0
+
+
+async def test_a_known_name_is_not_asked_for_again(autojump_clock: Clock) -> None:
+    driver = FakeDriver("fake.csi.example.com")
+    async with running(driver) as identity:
+        await after(identity, *[ProbeStatus.READY] * 5)
+    assert driver.asked == 1
+
+
+async def test_after_the_driver_was_away_it_is_asked_again_and_keeps_its_name_meanwhile(
+    autojump_clock: Clock,
+) -> None:
+    driver = FakeDriver("old.csi.example.com")
+    async with running(driver) as identity:
+        await after(identity, ProbeStatus.READY)
+        driver.name = "new.csi.example.com"
+        assert await after(identity, ProbeStatus.UNREACHABLE) == "old.csi.example.com"
+        assert await after(identity, ProbeStatus.READY) == "new.csi.example.com"
+    assert driver.asked == 2
+
+
+async def test_the_same_driver_coming_back_is_logged_once(
+    autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(FakeDriver("fake.csi.example.com")) as identity:
+        await after(identity, ProbeStatus.READY, ProbeStatus.UNREACHABLE, ProbeStatus.READY)
+    assert [record.message for record in caplog.records] == ["CSI driver name"]
+
+
+REFUSALS: list[tuple[DriverError | None, str | None]] = [
+    (RPCError("Unimplemented", "no"), "Unimplemented"),
+    (DriverUnreachableError("gone"), None),
+    (None, "DeadlineExceeded"),
+]
+
+
+@pytest.mark.parametrize(("refusal", "grpc_status"), REFUSALS)
+async def test_a_driver_that_does_not_tell_is_asked_ever_more_seldom_and_logged_once(
+    autojump_clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    refusal: DriverError | None,
+    grpc_status: str | None,
+) -> None:
+    driver = FakeDriver(refusal)
+    async with running(driver) as identity:
+        for _ in range(1000):
+            await after(identity, ProbeStatus.READY)
+            await trio.sleep(1.0)
+        took = 3.0 if refusal is None else 0.0
+        assert [later - asked - took for asked, later in pairwise(driver.asked_at)] == [
+            pytest.approx(pause, abs=1.0) for pause in (10, 20, 40, 80, 160, 300, 300)
+        ]
+        assert identity.driver_name is None
+        assert set(driver.calls) == {grpc_status}
+        driver.name = "fake.csi.example.com"
+        await trio.sleep(MAX_RETRY)
+        assert await after(identity, ProbeStatus.READY) == "fake.csi.example.com"
+    assert [record.message for record in caplog.records] == [
+        "Failed to get the CSI driver name, probing goes on",
+        "CSI driver name",
+    ]
+
+
+AWAY: list[Callable[[Identity], None]] = [
+    Identity.recreated,
+    Identity.disconnected,
+    lambda identity: identity.observe(result(ProbeStatus.UNREACHABLE)),
+]
+
+
+@pytest.mark.parametrize("went_away", AWAY)
+async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_reaches_it(
+    autojump_clock: Clock, went_away: Callable[[Identity], None]
+) -> None:
+    driver = FakeDriver(RPCError("Unimplemented", "no"))
+    async with running(driver) as identity:
+        for _ in range(5):
+            await after(identity, ProbeStatus.READY)
+            await trio.sleep(MAX_RETRY)
+        await after(identity, ProbeStatus.READY, ProbeStatus.READY)
+        asked = driver.asked
+        driver.name = "new.csi"
+        went_away(identity)
+        await trio.testing.wait_all_tasks_blocked()
+        assert driver.asked == asked
+        assert await after(identity, ProbeStatus.READY) == "new.csi"
+        assert driver.asked == asked + 1
+
+
+async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock) -> None:
+    driver = FakeDriver(RPCError("Unimplemented", "no"))
+    async with running(driver) as identity:
+        await after(identity, ProbeStatus.READY)
+        await trio.sleep(RETRY + 0.1)
+        await after(identity, ProbeStatus.READY)
+        identity.recreated()
+        await after(identity, ProbeStatus.READY)
+        asked = driver.asked
+        await after(identity, ProbeStatus.READY)
+        await trio.sleep(RETRY + 0.1)
+        assert driver.asked == asked + 1
+
+
+async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock: Clock) -> None:
+    gate = trio.Event()
+    names = ["old.csi.example.com", "new.csi.example.com"]
+
+    async def get_name(_: float) -> str:
+        name = names.pop(0)
+        if names:
+            await gate.wait()
+        return name
+
+    identity = Identity()
+    ignore: Callable[[str | None, float], None] = lambda *_: None  # noqa: E731 - typed, and once
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(identity.run, get_name, ignore, probe_timeout=3.0))
+        await after(identity, ProbeStatus.READY, ProbeStatus.UNREACHABLE)
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await after(identity, ProbeStatus.READY) == "new.csi.example.com"
+        nursery.cancel_scope.cancel()
+
+
+async def test_another_driver_is_asked_for_its_name(autojump_clock: Clock) -> None:
+    driver = FakeDriver("old.csi")
+    async with running(driver) as identity:
+        assert await after(identity, ProbeStatus.READY) == "old.csi"
+        driver.name = "new.csi"
+        identity.recreated()
+        assert await after(identity, ProbeStatus.READY) == "new.csi"
+    assert driver.asked == 2

@@ -1,0 +1,363 @@
+"""Single decisions of the schedule. What holds for all of them: test_schedule_properties.py."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from livenessprobe.health.result import ProbeResult, ProbeStatus
+from livenessprobe.probing.schedule import (
+    DISCONNECT_COOLDOWN,
+    IDLE,
+    MARGIN,
+    SLACK,
+    SPACING,
+    Schedule,
+)
+
+T = 3.0
+
+READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
+
+
+class Driven:
+    """A schedule that is kept to: each Probe begins when it is due and takes `latency`."""
+
+    def __init__(self, interval: float | None = None, latency: float = 0.002) -> None:
+        self.schedule = Schedule(interval=interval, probe_timeout=T, now=0.0)
+        self.latency = latency
+        self.status = READY
+
+    def probe(self) -> float:
+        """Have the next Probe; return when it began."""
+        due = self.schedule.due
+        self.schedule.began(due)
+        self.finish(due + self.latency)
+        return due
+
+    def finish(self, now: float) -> None:
+        self.schedule.finished(
+            ProbeResult(
+                status=self.status,
+                message="",
+                grpc_status=None,
+                latency=self.latency,
+                finished_at=now,
+            )
+        )
+
+    def until(self, now: float) -> list[float]:
+        """Have every Probe that is due by then; return when they began."""
+        return list(self._until(now))
+
+    def _until(self, now: float) -> Iterator[float]:
+        while self.schedule.due <= now:
+            yield self.probe()
+
+    def ask(self, now: float) -> None:
+        self.schedule.record_request(now, healthy=self.status is READY)
+
+    def ask_regularly(self, period: int, times: int, start: float = 0.6) -> float:
+        """Ask at this period from `start` on; return when the next request would come."""
+        for number in range(times):
+            self.until(start + number * period)
+            self.ask(start + number * period)
+        return start + times * period
+
+
+def rounded(times: list[float]) -> list[float]:
+    return [round(time, 3) for time in times]
+
+
+@pytest.mark.parametrize("interval", [None, 0.1, 1.0, 60.0])
+def test_the_first_probe_is_due_at_once(interval: float | None) -> None:
+    assert Driven(interval).schedule.due == 0.0
+
+
+@pytest.mark.parametrize(
+    ("interval", "latency", "begins"),
+    [
+        (1.0, 0.1, [0, 1, 2, 3]),
+        (10.0, 3.0, [0, 10, 20, 30]),
+        (0.1, 0.002, [0, 0.1, 0.2, 0.3]),
+        (1.0, 2.5, [0, 2.5, 5, 7.5]),
+        (None, 0.1, [0, 10, 20, 30]),
+    ],
+)
+def test_while_nobody_asks_probes_begin_one_interval_apart(
+    interval: float | None, latency: float, begins: list[float]
+) -> None:
+    driven = Driven(interval, latency)
+    assert [driven.probe() for _ in begins] == pytest.approx(begins)
+
+
+def test_a_timer_that_is_late_does_not_slow_the_rate_down() -> None:
+    driven = Driven(interval=1.0)
+    for _ in range(1000):
+        begun = driven.schedule.due + 0.005
+        driven.schedule.began(begun)
+        driven.finish(begun + 0.002)
+    assert driven.schedule.due == pytest.approx(1000.0)
+
+
+def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
+    driven = Driven(interval=1.0)
+    driven.probe()
+    driven.schedule.began(60.0)
+    driven.finish(60.002)
+    assert 60.9 <= driven.schedule.due <= 61.0
+
+
+@pytest.mark.parametrize("latency", [0.002, 0.3])
+@pytest.mark.parametrize(
+    ("period", "before"),
+    [
+        (180, T + MARGIN),
+        (60, T + MARGIN),
+        (10, T + MARGIN),
+        (4, T + MARGIN),
+        # T + MARGIN before the next request but one, or two, or three.
+        (3, 0.25),
+        (2, 1.25),
+    ],
+)
+def test_an_expected_request_is_one_probe_that_has_timed_out_by_then(
+    period: int, before: float, latency: float
+) -> None:
+    driven = Driven(latency=latency)
+    request = driven.ask_regularly(period, times=8)
+    begins = driven.until(request)
+    assert [request - begun for begun in begins] == [pytest.approx(before)]
+
+
+def test_a_period_of_a_second_is_a_probe_a_second() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(1, times=8)
+    assert [request - begun for begun in driven.until(request)] == [pytest.approx(0.25)]
+
+
+def test_the_third_request_of_a_caller_is_served() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(30, times=2)
+    assert request - driven.until(request)[-1] == pytest.approx(T + MARGIN)
+
+
+def test_a_caller_that_is_not_confirmed_puts_no_probe_off() -> None:
+    driven = Driven()
+    driven.ask_regularly(180, times=2, start=100.0)
+    begins = driven.until(460.0)
+    assert max(later - begun for begun, later in pairwise(begins)) <= IDLE
+    driven.ask(460.0)
+    assert driven.schedule.due == pytest.approx(640.0 - T - MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("apart", "begins"), [(0.9, [77.35]), (1.1, [77.35, 78.45]), (-0.5, [76.85])]
+)
+def test_callers_that_ask_close_to_each_other_share_their_probes(
+    apart: float, begins: list[float]
+) -> None:
+    driven = Driven()
+    for number in range(8):
+        for start in sorted([0.6, 0.6 + apart]):
+            driven.until(start + number * 10)
+            driven.ask(start + number * 10)
+    assert rounded(driven.until(82.0)) == begins
+
+
+def test_a_hang_that_outlasts_a_period_is_followed_by_the_next_probe_at_once() -> None:
+    driven = Driven()
+    request = driven.ask_regularly(2, times=8)
+    driven.status, driven.latency = TIMED_OUT, T
+    began = driven.probe()
+    assert began == pytest.approx(request - 1.25)
+    assert driven.probe() == pytest.approx(began + T)
+
+
+def test_an_unexpected_request_calls_for_a_probe_but_not_sooner_than_a_second_later() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.ask(0.3)
+    assert driven.schedule.due == 1.0
+    driven.probe()
+    driven.ask(4.0)
+    assert driven.schedule.due == 4.0
+
+
+def test_at_a_fixed_interval_only_a_failing_answer_calls_for_a_probe() -> None:
+    driven = Driven(interval=60.0)
+    driven.probe()
+    driven.ask(20.0)
+    assert driven.schedule.due == 60.0
+    driven.status = FAILED
+    driven.probe()
+    assert driven.schedule.due == 64.0
+    driven.ask(60.5)
+    assert driven.schedule.due == 61.0
+
+
+@pytest.mark.parametrize("interval", [None, 60.0])
+@pytest.mark.parametrize("status", [NOT_READY, FAILED, TIMED_OUT])
+def test_a_failing_answer_calls_for_one_probe_only(
+    status: ProbeStatus, interval: float | None
+) -> None:
+    driven = Driven(interval)
+    driven.status = status
+    driven.probe()
+    driven.ask(2.0)
+    driven.ask(2.1)
+    assert driven.until(5.0) == [2.0]
+
+
+def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> None:
+    driven = Driven()
+    driven.status = FAILED
+    driven.probe()
+    driven.schedule.began(4.0)
+    driven.ask(4.5)
+    driven.finish(5.0)
+    assert driven.schedule.due == 4.0 + T + SPACING
+
+
+def test_a_failing_driver_is_asked_after_a_failing_answer_and_before_the_next() -> None:
+    driven = Driven()
+    driven.status = FAILED
+    request = driven.ask_regularly(10, times=8)
+    assert rounded([request - begun for begun in driven.until(request)]) == [10.0, T + MARGIN]
+
+
+@pytest.mark.parametrize(
+    ("interval", "begins"),
+    [(None, [0, 4, 8, 12]), (60.0, [0, 4, 8, 12]), (2.0, [0, 2, 4, 6, 8, 10, 12])],
+)
+def test_a_failing_driver_is_watched_though_nobody_is_known_to_ask(
+    interval: float | None, begins: list[float]
+) -> None:
+    driven = Driven(interval)
+    driven.status = NOT_READY
+    assert driven.until(12.0) == begins
+
+
+def test_a_recovery_is_seen_in_time_for_a_caller_that_is_not_known_among_others() -> None:
+    driven = Driven()
+    driven.ask_regularly(60, times=4)
+    driven.status = NOT_READY
+    driven.schedule.recreated(185.0)
+    driven.until(185.0)
+    driven.ask(190.0)
+    begins = driven.until(210.0)
+    assert max(later - begun for begun, later in pairwise(begins)) <= T + SPACING
+
+
+def test_a_discarded_probe_is_still_due_and_puts_nothing_off() -> None:
+    driven = Driven(interval=10.0)
+    driven.probe()
+    driven.schedule.began(30.0)
+    driven.schedule.discarded()
+    assert driven.schedule.due == 10.0
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+
+
+@pytest.mark.parametrize("interval", [None, 1.0, 60.0])
+def test_an_unreachable_driver_is_tried_every_second(interval: float | None) -> None:
+    driven = Driven(interval)
+    driven.status = UNREACHABLE
+    assert driven.until(5.5) == [0, 1, 2, 3, 4, 5]
+
+
+def test_but_not_more_slowly_than_the_interval() -> None:
+    driven = Driven(interval=0.5)
+    driven.status = UNREACHABLE
+    assert driven.until(2.0) == [0, 0.5, 1, 1.5, 2]
+
+
+def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.disconnected(0.5)
+    assert driven.schedule.due == 0.5
+
+
+def test_a_connection_closed_by_a_driver_that_lives_silences_others_for_a_while() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.disconnected(0.5)
+    driven.probe()
+    driven.schedule.disconnected(1.0)
+    assert driven.schedule.due == 0.5 + IDLE
+    driven.until(0.5 + DISCONNECT_COOLDOWN)
+    driven.schedule.disconnected(0.6 + DISCONNECT_COOLDOWN)
+    assert driven.schedule.due == 0.6 + DISCONNECT_COOLDOWN
+
+
+# A dying process may lose its connections before its listener: it still accepts, and answers not.
+@pytest.mark.parametrize("found", [UNREACHABLE, FAILED, TIMED_OUT])
+def test_a_connection_closed_by_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.disconnected(0.5)
+    driven.status = found
+    driven.probe()
+    driven.status = READY
+    driven.until(8.0)
+    driven.schedule.disconnected(8.5)
+    assert driven.schedule.due == 8.5
+
+
+def test_a_connection_closed_by_a_driver_that_was_replaced_silences_none() -> None:
+    driven = Driven()
+    driven.probe()
+    driven.schedule.disconnected(0.5)
+    driven.schedule.recreated(0.5)
+    driven.probe()
+    driven.schedule.disconnected(3.0)
+    assert driven.schedule.due == 3.0
+
+
+def test_a_new_socket_makes_a_probe_due_at_once() -> None:
+    driven = Driven()
+    driven.status = UNREACHABLE
+    driven.probe()
+    driven.schedule.recreated(0.2)
+    assert driven.schedule.due == 0.2
+
+
+def test_new_sockets_again_and_again_make_one_probe_a_second_due() -> None:
+    driven = Driven()
+    driven.probe()
+    begins = []
+    for number in range(100):
+        driven.schedule.recreated(0.2 + number * 0.1)
+        begins += driven.until(0.2 + number * 0.1)
+    assert len(begins) == 10
+    assert min(later - begun for begun, later in pairwise(begins)) >= SPACING - 1e-9
+
+
+def test_a_new_socket_during_a_probe_makes_one_due_after_it() -> None:
+    driven = Driven()
+    driven.schedule.began(0.0)
+    driven.schedule.recreated(0.5)
+    driven.status = TIMED_OUT
+    driven.finish(3.0)
+    assert driven.schedule.due == 3.0
+    driven.probe()
+    assert driven.schedule.due > 3.1
+
+
+def test_a_result_is_valid_until_the_next_probe_should_have_ended() -> None:
+    driven = Driven(interval=10.0)
+    driven.probe()
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+    driven.schedule.began(10.0)
+    assert driven.schedule.valid_until == 10.0 + T + SLACK
+
+
+def test_nothing_puts_off_the_time_at_which_a_result_expires() -> None:
+    driven = Driven()
+    driven.probe()
+    due = driven.schedule.due
+    for now in (due + 1, due + 2, due + 100):
+        driven.ask(now)
+        assert driven.schedule.due == due
+    driven.schedule.began(due + 100)
+    assert driven.schedule.valid_until == due + T + SLACK
