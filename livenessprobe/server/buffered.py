@@ -38,9 +38,6 @@ class BufferedSocket:
 
     async def flush(self) -> None:
         """Send everything; several tasks may wait for it. Raises OSError like `write`."""
-        self.write()
-        if not self._unsent:
-            return
         async with self._write_lock:
             while self._unsent:
                 await trio.lowlevel.wait_writable(self._socket)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 log = klog.get_logger(__name__)
 
 
-_GATHER_BYTES = 64 * 1024
-"""How many bytes of responses may be gathered before they are sent."""
+_GATHER_BYTES = 4096
+"""From how many bytes on responses are sent before the next request is handled."""
 
 _RESPONSE_TURNS = 5
 """How many turns of trio's loop hypercorn takes for a short response of HTTP/2."""

@@ -60,7 +60,8 @@ REQUEST_INCOME = 10
 """Frames that each request adds: PINGs to measure the line, and its body."""
 
 BYTES_PER_FRAME = 1024
-"""Each so many bytes of responses add one frame: they are acknowledged by WINDOW_UPDATE."""
+"""Each so many bytes of responses add one frame: they are acknowledged by WINDOW_UPDATE. DATA
+frames of so many bytes cost nothing."""
 
 RESET_COST = 12
 """Frames for RST_STREAM, so that 100 requests may be given up in a row (CVE-2023-44487)."""
@@ -71,7 +72,7 @@ PREFACE_BYTES = 24
 _MANY_BLANKS = re.compile(rb"[ \t]{%d}" % (BLANKS + 1))
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FRAME_HEADER_BYTES, _KIND = 9, 3
-_HEADERS, _RST_STREAM, _CONTINUATION = 1, 3, 9
+_DATA, _HEADERS, _RST_STREAM, _CONTINUATION = 0, 1, 3, 9
 _INCOME = {_HEADERS: REQUEST_INCOME, _RST_STREAM: -RESET_COST}
 
 
@@ -198,7 +199,8 @@ class Http2Input(_Input):
         if kind in {_HEADERS, _CONTINUATION} and self._block_bytes > BLOCK_BYTES:
             raise AbuseError(400, "a header block that does not end")
         self._remaining = _FRAME_HEADER_BYTES + length
-        self._earn(_INCOME.get(kind, -1))
+        is_long_body = kind == _DATA and length >= BYTES_PER_FRAME  # no abuse
+        self._earn(0 if is_long_body else _INCOME.get(kind, -1))
         if self._budget < 0:
             raise AbuseError(400, "too many frames that are not requests")
 

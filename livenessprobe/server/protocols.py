@@ -20,6 +20,9 @@ as its response waits for hypercorn's send task.
 from __future__ import annotations
 
 import sys
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypercorn.config import Config
@@ -56,11 +59,21 @@ request may be on its way then."""
 _NO_ERROR, _ENHANCE_YOUR_CALM = 0x0, 0xB  # RFC 9113, 7
 
 
+class _Config(Config):
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:  # noqa: ARG002 - any
+        """Return the header fields of every response."""
+        return _date(int(time.time()))
+
+
+@lru_cache(maxsize=1)  # formatting takes 3 us of the 120 that a response does
+def _date(second: int) -> list[tuple[bytes, bytes]]:
+    return [(b"date", formatdate(second, usegmt=True).encode("ascii"))]
+
+
 def configure() -> Config:
     """Return hypercorn's configuration."""
-    config = Config()
+    config = _Config()
     config.errorlog = None  # what hypercorn has to say is about clients, see `server`
-    config.include_server_header = False
     config.keep_alive_max_requests = sys.maxsize
     config.h11_max_incomplete_size = HEAD_BYTES
     config.h2_max_concurrent_streams = STREAMS

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from livenessprobe.klog import logger
 from livenessprobe.server import accept, registry
 from livenessprobe.server.listen import open_listeners
 from livenessprobe.server.registry import ConnectionRegistry
@@ -320,6 +321,37 @@ async def test_connections_inherit_the_options(handled: Handled) -> None:
     options = {o: connection.getsockopt(socket.IPPROTO_TCP, o) for o in accept.OPTIONS}
     assert options[socket.TCP_NODELAY] == 1
     assert 0 < options[socket.TCP_NOTSENT_LOWAT] <= 64 * 1024
+
+
+class Refusing(socket.socket):
+    """A socket of a kernel that knows no options."""
+
+    def setsockopt(self, *_: Any) -> None:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+
+    def getsockopt(self, *_: Any) -> Any:
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+
+
+def test_options_that_are_refused_cost_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logger._verbosity, "level_of", lambda _: 2)  # noqa: SLF001 - as by -v=2
+    caplog.set_level(logging.INFO)
+    with Refusing() as listener:
+        listener.bind(("127.0.0.1", 0))
+        accept.prepare(listener)
+        with socket.create_connection(listener.getsockname()):
+            pass
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["Listening without a TCP option"] * len(accept.OPTIONS)
+
+
+def test_a_connection_is_handled_though_its_error_cannot_be_read() -> None:
+    near, far = socket.socketpair()
+    with far, Refusing(fileno=near.detach(), family=socket.AF_UNIX, type=socket.SOCK_STREAM) as end:
+        far.send(b"x")
+        assert accept.receive_nowait(end) == b"x"
 
 
 async def test_a_broken_listener_is_a_failure(handled: Handled) -> None:

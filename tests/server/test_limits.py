@@ -219,6 +219,12 @@ def test_a_response_adds_to_the_budget() -> None:
         unread.take()
 
 
+def test_a_long_body_is_no_abuse() -> None:
+    part = frame(limits.BYTES_PER_FRAME, 0)
+    data = H2_PREFACE + REQUEST + part * (limits.BUDGET + limits.REQUEST_INCOME + 1)
+    assert b"".join(split(data, http2=True)) == data
+
+
 def test_no_more_is_saved_up_than_at_the_start() -> None:
     saved = H2_PREFACE + REQUEST * 100
     with pytest.raises(AbuseError, match="not requests"):

@@ -1,4 +1,5 @@
 import math
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -12,9 +13,11 @@ from hyperframe.frame import RstStreamFrame, SettingsFrame
 
 from livenessprobe.endpoints.not_found import not_found
 from livenessprobe.health.verdict import NOTHING_KNOWN, Verdict
-from livenessprobe.server import connection, server
+from livenessprobe.server import accept, connection, server
 from livenessprobe.server.asgi import Application
 from livenessprobe.server.listen import open_listeners
+from livenessprobe.server.protocols import Setup, WorkerContext, configure
+from livenessprobe.server.registry import ConnectionRegistry
 from livenessprobe.server.state import DRAIN, TIMEOUTS, State
 from tests.server.harness import (
     GET,
@@ -330,6 +333,28 @@ async def test_idle_connections_are_closed_at_once(client: str) -> None:
         await web.stopped.wait()
         await idle.send(b"x")  # the kernel tells a client that has said nothing only then
         await idle.rest()
+
+
+async def test_a_connection_that_has_sent_nothing_is_closed_at_once(
+    patient: pytest.MonkeyPatch,
+) -> None:
+    patient.setitem(accept.OPTIONS, socket.TCP_DEFER_ACCEPT, 0)  # else it is not even accepted
+    async with serving() as web, web.client() as silent:
+        await web.assert_unharmed()
+        web.stop()
+        assert await silent.rest() == b""
+        await web.stopped.wait()
+
+
+async def test_a_connection_shows_what_it_waits_for() -> None:
+    near, far = socket.socketpair()
+    application = Application({}, not_found({}), lambda *_: None)
+    setup = Setup(application, configure(), WorkerContext(None))
+    with near, far:
+        state = connection.ServerState(setup, ConnectionRegistry(1))
+        shown = repr(connection.Connection(near, b"G", state))
+    waits_for = "the rest of a request, or its response to be taken"
+    assert shown == f"<Http1 connection that waits for {waits_for}>"
 
 
 async def test_an_answer_in_flight_is_finished_and_nobody_else_is_let_in(
