@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import trio
+import trio.testing
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -173,6 +174,7 @@ async def test_an_http_2_client_has_few_requests_under_way(
         await hostile.send(PING)
         while PING_ACK not in received:
             received += await hostile.stream.receive_some()
+        await trio.testing.wait_all_tasks_blocked()  # of the requests, each has a task
         assert answered == protocols.STREAMS
         await hostile.send(h2_request(stream_id=numbers[-1] + 2))
         await hostile.rest()
