@@ -3,7 +3,7 @@
 The Containerfile is used as it is. Its base image is made of Debian's packages under the name that
 the file has for it, once for each tree, from where this machine has Debian's packages.
 
-The environment variable PLATFORM names another platform than the machine's own, such as linux/arm64.
+The environment variable PLATFORM may name another platform than the machine's: linux/arm64, say.
 All of it then runs under emulation, which needs Debian's qemu-user-static, registered with the
 kernel's binfmt_misc. Each platform has a storage of its own below build/image.
 
@@ -15,21 +15,33 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 TREE = Path(__file__).parents[2]
 
-NATIVE = f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(os.uname().machine) }"
-PLATFORM = os.environ.get("PLATFORM") or NATIVE
 
-DEBIAN_ARCHITECTURES = {
-    "linux/amd64": "amd64",
-    "linux/arm64": "arm64",
-    "linux/arm/v7": "armhf",
-    "linux/ppc64le": "ppc64el",
-    "linux/s390x": "s390x",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What one is called elsewhere."""
+
+    machine: str
+    """By the kernel."""
+    debian: str
+
+
+PLATFORMS = {
+    "linux/amd64": Platform(machine="x86_64", debian="amd64"),
+    "linux/arm64": Platform(machine="aarch64", debian="arm64"),
+    "linux/arm/v7": Platform(machine="armv7l", debian="armhf"),
+    "linux/ppc64le": Platform(machine="ppc64le", debian="ppc64el"),
+    "linux/s390x": Platform(machine="s390x", debian="s390x"),
 }
+NATIVE = next(name for name, each in PLATFORMS.items() if each.machine == os.uname().machine)
+PLATFORM = os.environ.get("PLATFORM") or NATIVE
+if PLATFORM not in PLATFORMS:
+    raise SystemExit(f"PLATFORM={PLATFORM} is none of {', '.join(PLATFORMS)}")
 
 STORE = TREE / "build" / "image" / PLATFORM.replace("/", "-")
 
@@ -107,9 +119,8 @@ def make_base() -> None:
         return
     root = STORE / "base"
     shutil.rmtree(root, ignore_errors=True)
-    architecture = DEBIAN_ARCHITECTURES[PLATFORM]
-    variant = (f"--arch={architecture}", "--variant=minbase")
-    _run(tool("debootstrap"), *variant, "trixie", root, *_mirrors("Debian"))
+    kind = (f"--arch={PLATFORMS[PLATFORM].debian}", "--variant=minbase")
+    _run(tool("debootstrap"), *kind, "trixie", root, *_mirrors("Debian"))
     _add_suites(root / "etc/apt/sources.list")
     # As in Debian's own image: a build that fails starts anew, so nothing has to reach the disk;
     # and nobody reads descriptions in a language.

@@ -114,6 +114,7 @@ def test_podman_stop_finds_it_willing(
     assert container.inspect("{{.State.ExitCode}}") == "0"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("stage", STAGES)
 def test_process_1_obeys_sigterm_while_it_starts(stage: float) -> None:
     # A tenth of a CPU draws the start out, so that podman is done before it.
