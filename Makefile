@@ -69,6 +69,7 @@ check: $(DEV)/ready
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --pedantic --quiet --no-progress .github
 	$(MAKE) --no-print-directory check-generated check-dashboards check-lock
 
 simulate: $(DEV)/ready
