@@ -38,10 +38,9 @@ PLATFORMS = {
     "linux/ppc64le": Platform(machine="ppc64le", debian="ppc64el"),
     "linux/s390x": Platform(machine="s390x", debian="s390x"),
 }
-NATIVE = next(name for name, each in PLATFORMS.items() if each.machine == os.uname().machine)
-PLATFORM = os.environ.get("PLATFORM") or NATIVE
-if PLATFORM not in PLATFORMS:
-    raise SystemExit(f"PLATFORM={PLATFORM} is none of {', '.join(PLATFORMS)}")
+PLATFORM = os.environ.get("PLATFORM") or next(
+    (name for name, each in PLATFORMS.items() if each.machine == os.uname().machine), "linux/amd64"
+)
 
 STORE = TREE / "build" / "image" / PLATFORM.replace("/", "-")
 
@@ -115,6 +114,8 @@ def podman(*arguments: str | Path) -> str:
 
 def make_base() -> None:
     """Make the base image unless it is there."""
+    if PLATFORM not in PLATFORMS:
+        raise SystemExit(f"PLATFORM={PLATFORM} is none of {', '.join(PLATFORMS)}")
     if podman("images", "--quiet", BASE):
         return
     root = STORE / "base"
