@@ -20,7 +20,8 @@ help:
 	@echo "make soak      200,000 Probes and 1,000,000 requests with faults, half an hour or more"
 	@echo "make bench     this program beside others (PEERS), half an hour: a table, and a picture in build/"
 	@echo "make fleet     100 sidecars and one Prometheus: what a fleet costs, three minutes"
-	@echo "make image     the image, and with image-packages, sbom, image-audit what it is made of"
+	@echo "make image     the image, and with image-packages, sbom, image-audit what it is made of;"
+	@echo "               each, and test-image, for another PLATFORM such as linux/arm64, emulated"
 	@echo "make packages  wheel and source distribution, installed and tried with each of PYTHONS"
 	@echo "make release-check  the same on other Pythons too, and whether the changelog knows it"
 	@echo "make format    let ruff rewrite the code"
@@ -48,7 +49,7 @@ test: $(DEV)/ready
 
 .PHONY: $(addprefix test-,$(WITH))
 $(addprefix test-,$(filter-out prometheus,$(WITH))): test-%: $(DEV)/ready
-	$(BIN)/pytest tests/$*
+	$(BIN)/pytest $(if $(PLATFORM),-m "not native") tests/$*
 
 # The Debian suites whose Prometheus is tested with. bookworm has 2.42, sid has 3.5 or later.
 PROMETHEUS ?= bookworm sid
@@ -68,6 +69,7 @@ check: $(DEV)/ready
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --pedantic --quiet --no-progress .github
 	$(MAKE) --no-print-directory check-generated check-dashboards check-lock
 
 simulate: $(DEV)/ready

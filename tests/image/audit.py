@@ -26,6 +26,9 @@ IsBefore = Callable[[str, str], bool]
 def findings(installed: Iterable[Package], database: Path) -> Iterator[str]:
     """Say of each package that is affected, by what."""
     entries = [json.loads(path.read_text()) for path in sorted(database.rglob("*.json"))]
+    if not entries:
+        raise SystemExit(f"{database} has no vulnerabilities, that is, files named *.json")
+    entries = [entry for entry in entries if "withdrawn" not in entry]
     for package in installed:
         for entry in entries:
             if any(_affects(affected, package) for affected in entry.get("affected", [])):
@@ -49,17 +52,15 @@ def _affects(affected: Entry, package: Package) -> bool:
 
 
 def _is_in(events: list[dict[str, str]], version: str, is_before: IsBefore) -> bool:
-    """Say whether the last event up to this version is an introduction; they are in order."""
-    inside = False
-    for event in events:
-        ((kind, at),) = event.items()
-        if kind == "introduced" and (at == "0" or not is_before(version, at)):
-            inside = True
-        if kind == "fixed" and not is_before(version, at):
-            inside = False
-        if kind == "last_affected" and is_before(at, version):
-            inside = False
-    return inside
+    """Say whether the last event up to this version is an introduction; they come in any order."""
+    last = ("none", "0")
+    for kind, at in (pair for event in events for pair in event.items()):
+        has_been = at == "0" or (
+            is_before(at, version) if kind == "last_affected" else not is_before(version, at)
+        )
+        if has_been and not is_before(at, last[1]):
+            last = (kind, at)
+    return last[0] == "introduced"
 
 
 def _deb_is_before(version: str, other: str) -> bool:

@@ -1,7 +1,11 @@
 """Build the image where no registry and no container engine is: `python -m tests.image.build`.
 
 The Containerfile is used as it is. Its base image is made of Debian's packages under the name that
-the file has for it, once for each tree. All that podman and buildah keep is below build/image.
+the file has for it, once for each tree, from where this machine has Debian's packages.
+
+The environment variable PLATFORM may name another platform than the machine's: linux/arm64, say.
+All of it then runs under emulation, which needs Debian's qemu-user-static, registered with the
+kernel's binfmt_misc. Each platform has a storage of its own below build/image.
 
 A build gets the time of the last commit as its own, so that each build of one commit makes the same
 layers, as long as Debian's packages are the same.
@@ -11,21 +15,37 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 TREE = Path(__file__).parents[2]
-STORE = TREE / "build" / "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What one is called elsewhere."""
+
+    machine: str
+    """By the kernel."""
+    debian: str
+
+
+PLATFORMS = {
+    "linux/amd64": Platform(machine="x86_64", debian="amd64"),
+    "linux/arm64": Platform(machine="aarch64", debian="arm64"),
+    "linux/arm/v7": Platform(machine="armv7l", debian="armhf"),
+    "linux/ppc64le": Platform(machine="ppc64le", debian="ppc64el"),
+    "linux/s390x": Platform(machine="s390x", debian="s390x"),
+}
+PLATFORM = os.environ.get("PLATFORM") or next(
+    (name for name, each in PLATFORMS.items() if each.machine == os.uname().machine), "linux/amd64"
+)
+
+STORE = TREE / "build" / "image" / PLATFORM.replace("/", "-")
 
 IMAGE = "localhost/livenessprobe:latest"
 BASE = "docker.io/library/debian:trixie-slim"
-
-# The suites beside trixie itself that Debian's own image has in its sources.
-SOURCES = """\
-deb http://deb.debian.org/debian trixie main
-deb http://deb.debian.org/debian trixie-updates main
-deb http://deb.debian.org/debian-security trixie-security main
-"""
 
 # Copies in place of mounts, and the host's network: they work in a container and as any root. The
 # limits are those that no machine is below; podman would ask for a million.
@@ -94,12 +114,15 @@ def podman(*arguments: str | Path) -> str:
 
 def make_base() -> None:
     """Make the base image unless it is there."""
+    if PLATFORM not in PLATFORMS:
+        raise SystemExit(f"PLATFORM={PLATFORM} is none of {', '.join(PLATFORMS)}")
     if podman("images", "--quiet", BASE):
         return
     root = STORE / "base"
     shutil.rmtree(root, ignore_errors=True)
-    _run(tool("debootstrap"), "--variant=minbase", "trixie", root)
-    (root / "etc/apt/sources.list").write_text(SOURCES)
+    kind = (f"--arch={PLATFORMS[PLATFORM].debian}", "--variant=minbase")
+    _run(tool("debootstrap"), *kind, "trixie", root, *_mirrors("Debian"))
+    _add_suites(root / "etc/apt/sources.list")
     # As in Debian's own image: a build that fails starts anew, so nothing has to reach the disk;
     # and nobody reads descriptions in a language.
     (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
@@ -108,9 +131,37 @@ def make_base() -> None:
         shutil.rmtree(root / unneeded)
     archive = STORE / "base.tar"
     _run(tool("tar"), "--create", f"--file={archive}", f"--directory={root}", ".")
-    podman("import", "--quiet", archive, BASE)
+    podman("import", "--quiet", *_architecture(), archive, BASE)
     archive.unlink()
     shutil.rmtree(root)
+
+
+def _add_suites(sources: Path) -> None:
+    """Add the suites that Debian's own image has beside trixie, to the one line that is there."""
+    _, archive, *_ = sources.read_text().split()
+    # Where nothing is known of it, it is beside the archive, as Debian itself has it.
+    (security,) = _mirrors("Debian-Security") or [f"{archive.rstrip('/')}-security"]
+    with sources.open("a") as lines:
+        lines.write(f"deb {archive} trixie-updates main\n")
+        lines.write(f"deb {security} trixie-security main\n")
+
+
+def _mirrors(label: str) -> list[str]:
+    """Return where this machine's apt has Debian's packages from, if it has any by this label."""
+    targets = (tool("apt-get"), "indextargets", "--format=$(REPO_URI)")
+    listed = subprocess.run(  # noqa: S603 - our own arguments
+        [*targets, "Created-By: Packages", f"Label: {label}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.split()[:1]
+
+
+def _architecture() -> list[str]:
+    """Return podman's options for the platform, of which `import` takes only the parts."""
+    _, architecture, *variant = PLATFORM.split("/")
+    return [f"--arch={architecture}", *(f"--variant={name}" for name in variant)]
 
 
 def build(image: str = IMAGE) -> None:
@@ -120,7 +171,8 @@ def build(image: str = IMAGE) -> None:
     committed = subprocess.run(git, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # noqa: S603 - our own arguments
     _run(
         *(tool("buildah"), "build", "--isolation=chroot", "--no-cache"),
-        *(f"--timestamp={committed}", f"--tag={image}", *_package_index()),
+        *(f"--platform={PLATFORM}", f"--timestamp={committed}", f"--tag={image}"),
+        *_package_index(),
         TREE,
     )
     podman("image", "prune", "--force")  # what had the name before

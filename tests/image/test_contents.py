@@ -4,8 +4,10 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from livenessprobe import __version__
-from tests.image.build import IMAGE, build, podman
+from tests.image.build import IMAGE, PLATFORM, PLATFORMS, build, podman
 
 MIB = 1 << 20
 
@@ -75,6 +77,15 @@ def test_its_labels_say_what_it_is() -> None:
     assert "User" not in config
 
 
+def test_it_is_for_the_platform() -> None:
+    image = podman("image", "inspect", "--format={{.Os}}/{{.Architecture}}", IMAGE)
+    assert image == "/".join(PLATFORM.split("/")[:2])
+    python = ("--entrypoint=/usr/bin/python3.13", IMAGE, "-IS", "-c")
+    machine = podman("run", "--rm", *python, "import os; print(os.uname().machine)")
+    assert machine == PLATFORMS[PLATFORM].machine
+
+
+@pytest.mark.native  # or it takes a second build
 def test_each_build_of_one_commit_makes_the_same_layers() -> None:
     again = f"{IMAGE}-again"
     build(again)

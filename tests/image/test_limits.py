@@ -1,4 +1,7 @@
-"""The tightest limits seen in the field: 32Mi of memory, and two hundredths of a CPU."""
+"""The tightest limits seen in the field: 32Mi of memory, and two hundredths of a CPU.
+
+And the limit that deploy/probes/exec.yaml sets for a sidecar in whose container checks are run.
+"""
 
 import threading
 import time
@@ -6,10 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import yaml
 
 from tests.e2e.harness import Address, DriverProcess, ask, free_port, wait_until
+from tests.image.build import TREE, podman
 from tests.image.conftest import StartContainer
 from tests.image.container import Container
+
+pytestmark = pytest.mark.native
 
 MIB = 1 << 20
 
@@ -36,6 +46,27 @@ def test_32_mib_are_enough_for_a_crowd_and_the_kubelet(
     assert memory.oom_kills == 0
     assert memory.anonymous <= 31 * MIB, memory  # the kernel can take back the rest only
     assert container.pid == process
+
+
+def test_a_check_beside_the_sidecar_fits_the_limit_of_its_manifest(
+    driver: DriverProcess, start_container: StartContainer
+) -> None:
+    (sidecar,) = (each for each in containers("probes/exec.yaml") if "resources" in each)
+    limit = sidecar["resources"]["limits"]["memory"].removesuffix("i").lower()
+    memory = (f"--memory={limit}", f"--memory-swap={limit}")
+    container = start_container(SOCKET, "--http-endpoint=127.0.0.1:0", options=memory)
+    container.wait_for(200, "ok")
+    process = container.pid
+    for _ in range(ATTEMPTS):
+        podman("exec", container.name, "/livenessprobe", "check", SOCKET)
+    assert container.pid == process
+    assert container.memory().oom_kills == 0
+
+
+def containers(manifest: str) -> list[dict[str, Any]]:
+    pod = yaml.safe_load((TREE / "deploy" / manifest).read_text())
+    found: list[dict[str, Any]] = pod["spec"]["containers"]
+    return found
 
 
 @contextmanager

@@ -24,6 +24,8 @@ from tests.image import demo_driver
 from tests.image.build import IMAGE, TREE, podman
 from tests.simulation.kubelet import Container, ProbeSpec, ProbeType, Worker
 
+pytestmark = pytest.mark.native
+
 MANIFEST = TREE / "deploy" / "example.yaml"
 
 POD = "livenessprobe-test"

@@ -45,10 +45,11 @@ def test_a_socket_that_the_uid_may_not_use_is_told_as_such(
     assert "permission denied for uid 65534" in container.wait_for(500, "permission").body
 
 
-def test_flags_may_stand_in_the_command(
-    driver: DriverProcess, start_container: StartContainer
+@pytest.mark.parametrize("program", ["/livenessprobe", "livenessprobe"])
+def test_a_manifest_may_have_program_and_flags_in_the_command(
+    program: str, driver: DriverProcess, start_container: StartContainer
 ) -> None:
-    command = f'["/livenessprobe", "{SOCKET}", "{HTTP}"]'
+    command = f'["{program}", "{SOCKET}", "{HTTP}"]'
     start_container(options=(f"--entrypoint={command}",)).wait_for(200, "ok")
 
 
@@ -113,6 +114,7 @@ def test_podman_stop_finds_it_willing(
     assert container.inspect("{{.State.ExitCode}}") == "0"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("stage", STAGES)
 def test_process_1_obeys_sigterm_while_it_starts(stage: float) -> None:
     # A tenth of a CPU draws the start out, so that podman is done before it.

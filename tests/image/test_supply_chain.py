@@ -1,6 +1,7 @@
 """What the image tells of itself: its packages, their licences, and what is known against them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ LIBC = Package(
 H11 = Package(
     kind="pypi", name="h11", version="0.16.0", source="h11", source_version="0.16.0", licences=()
 )
+
+# Newest release first, as some entries have it.
+BACKPORTED = [
+    *({"introduced": "0.16"}, {"fixed": "0.17"}),
+    *({"introduced": "0.9"}, {"fixed": "0.9.1"}),
+]
 
 
 def test_the_packages_are_those_of_the_lock_file_and_of_debian(root: Path) -> None:
@@ -54,6 +61,8 @@ def test_the_bill_of_materials_is_valid_and_complete(root: Path) -> None:
         (H11, [("PyPI", "h11", [{"introduced": "0.17.0"}])], False),
         (H11, [("PyPI", "h11", [{"introduced": "0"}, {"last_affected": "0.16.0"}])], True),
         (H11, [("PyPI", "h11", [{"introduced": "0"}, {"last_affected": "0.9.0"}])], False),
+        (H11, [("PyPI", "h11", BACKPORTED)], True),
+        (replace(H11, source_version="0.17.1"), [("PyPI", "h11", BACKPORTED)], False),
         (H11, [("PyPI", "h2", [{"introduced": "0"}])], False),
         (H11, [("Debian:13", "h11", [{"introduced": "0"}])], False),
         (H11, [("PyPI", "h2", []), ("PyPI", "h11", [{"introduced": "0"}])], True),
@@ -87,3 +96,18 @@ def test_a_version_may_be_listed_as_affected(tmp_path: Path) -> None:
     affected = {"package": {"ecosystem": "PyPI", "name": "h11"}, "versions": ["0.16.0"]}
     (tmp_path / "CVE-1.json").write_text(json.dumps({"id": "CVE-1", "affected": [affected]}))
     assert list(findings([H11], tmp_path)) == ["h11 0.16.0: CVE-1 "]
+
+
+def test_what_is_withdrawn_is_no_vulnerability(tmp_path: Path) -> None:
+    entry = {
+        "id": "CVE-1",
+        "withdrawn": "2026-01-01T00:00:00Z",
+        "affected": [{"package": {"ecosystem": "PyPI", "name": "h11"}, "versions": ["0.16.0"]}],
+    }
+    (tmp_path / "CVE-1.json").write_text(json.dumps(entry))
+    assert list(findings([H11], tmp_path)) == []
+
+
+def test_an_audit_against_nothing_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="has no vulnerabilities"):
+        list(findings([H11], tmp_path))

@@ -69,6 +69,16 @@ def images(documents: Sequence[Document]) -> dict[Place, str]:
     }
 
 
+def commands(documents: Sequence[Document], *, image: str) -> list[list[str]]:
+    """The commands of the containers that have this image."""
+    return [
+        container["command"]
+        for document in flat(documents)
+        for container in containers(document)
+        if container["image"] == image
+    ]
+
+
 def containers(document: Document) -> list[Document]:
     pod = pod_of(document)
     return [*pod.get("initContainers", []), *pod.get("containers", [])]
@@ -97,6 +107,7 @@ PUBLISHED: list[tuple[str, set[Place]]] = [
     ("mirror", set()),
     ("no_tag", {("bare", "livenessprobe")}),
     ("one_image", set()),
+    ("one_image_on_path", set()),
     ("statefulset", {("old", "liveness-probe")}),
     ("two_sidecars", {("share", "nfs-liveness-probe"), ("share", "share-liveness-probe")}),
 ]
@@ -138,11 +149,18 @@ def test_a_registry_and_a_mirror_of_ones_own(tmp_path: Path) -> None:
     assert without_images(after) == without_images(before)
 
 
-def test_one_image_for_all_containers_takes_the_readmes_patch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "program"), [("one_image", "/livenessprobe"), ("one_image_on_path", "livenessprobe")]
+)
+def test_one_image_for_all_containers_takes_the_readmes_patch(
+    tmp_path: Path, name: str, program: str
+) -> None:
     readme = (ROOT / "deploy" / "README.md").read_text()
     (snippet,) = re.findall(r"```yaml\n(patches:.*?)```", readme, re.DOTALL)
-    before = shape("one_image")
+    before = shape(name)
     after = kustomize(tmp_path, before, **yaml.safe_load(snippet))
+    # tests/image/test_run.py has the image found by either name.
+    assert [command[0] for command in commands(after, image=OURS)] == [program]
     assert images(after) == images(before) | {("all-in-one", "liveness-probe"): OURS}
     assert without_images(after) == without_images(before)
 
