@@ -2,8 +2,9 @@
 
     livenessprobe [flags]          the sidecar, until a signal ends it
     livenessprobe check [flags]    one Probe for an exec probe or a person
+    livenessprobe explain [flags]  what kubelet will do with the probes of these objects
 
-Only a first argument `check` chooses the second: the sidecar's flags end at the first argument
+Only a first argument chooses another than the first: the sidecar's flags end at the first argument
 that is none, and what follows is ignored. Each command imports its own parts when it is chosen, so
 that neither pays for the other's; `check` is started anew for every probe.
 """
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code.
 
     The sidecar's is 0 after SIGTERM or SIGINT, 2 for bad flag syntax, else 1; that of `check` is 0
-    for a healthy driver, 2 for bad flags, else 1.
+    for a healthy driver, 2 for bad flags, else 1; that of `explain` is 0, 1 with warnings, 2 for
+    flags or input that cannot be read.
 
     `argv` is without the program's name; None stands for the process's own.
     """
@@ -54,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["check"]:
         return _run(_check, arguments[1:], flags.parse_check, flags.check_usage)
+    if arguments[:1] == ["explain"]:
+        return _run(_explain, arguments[1:], flags.parse_explain, flags.explain_usage)
     return _run(_serve, arguments, flags.parse, flags.usage)
 
 
@@ -124,6 +128,20 @@ def _check(config: flags.CheckConfig) -> int:
     _write(sys.stdout, RENDER[config.output](answer))
     gc.freeze()
     return 0 if answer.healthy else 1
+
+
+def _explain(config: flags.ExplainConfig) -> int:
+    _on_signals(signal.SIG_DFL)
+    from livenessprobe import explain  # noqa: PLC0415 - nobody else pays for it
+
+    try:
+        found = explain.explain(config)
+    except explain.InputError as error:
+        _write(sys.stderr, f"{error}\n")
+        return 2
+    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    _write(sys.stdout, explain.render(found, config, styled=styled))
+    return 1 if found.has_warnings else 0
 
 
 def _serve(config: flags.Config) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livenessprobe.flags.config import OWN_PATHS
-from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
+from livenessprobe.flags.table import CHECK_FLAGS, EXPLAIN_FLAGS, FLAGS
 from livenessprobe.health.result import ProbeStatus
 from livenessprobe.telemetry.metrics import GET_PLUGIN_INFO, PROBE, Metrics
 from tests.world import World
@@ -58,8 +58,9 @@ def test_flags_and_their_defaults() -> None:
     assert set(documented) == set(FLAGS)
     for name, default in documented.items():
         assert default in {None, FLAGS[name].default}
-    last = (DOCS / "flags.md").read_text().rpartition("`livenessprobe check` takes")[2]
-    assert set(re.findall(r"`--([\w-]+)`", last)) == set(CHECK_FLAGS)
+    for command, flags in (("check", CHECK_FLAGS), ("explain", EXPLAIN_FLAGS)):
+        last = (DOCS / "flags.md").read_text().rpartition(f"`livenessprobe {command}` takes")[2]
+        assert set(re.findall(r"`--([\w-]+)`", last.partition("\n\n")[0])) == set(flags)
 
 
 def test_paths() -> None:

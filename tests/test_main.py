@@ -35,6 +35,7 @@ of_each_command = pytest.mark.parametrize(
     [
         pytest.param([], "Usage of livenessprobe:\n", id="sidecar"),
         pytest.param(["check"], "Usage of livenessprobe check:\n", id="check"),
+        pytest.param(["explain"], "Usage of livenessprobe explain:\n", id="explain"),
     ],
 )
 

@@ -203,3 +203,23 @@ _CHECK_TABLE = (
     ),
 )
 CHECK_FLAGS: Mapping[str, Flag] = {flag.name: flag for flag in _CHECK_TABLE}
+
+_EXPLAIN_TABLE = (
+    Flag(
+        name="output",
+        kind=kinds.OUTPUT,
+        word="format",
+        default="text",
+        help="text for a person, or json, one object.",
+        group=Group.OUTPUT,
+    ),
+    Flag(
+        name="reference",
+        kind=kinds.BOOLEAN,
+        default="false",
+        help="Show kubernetes-csi/livenessprobe and this program side by side, and what a swap of "
+        "the image changes.",
+        group=Group.OUTPUT,
+    ),
+)
+EXPLAIN_FLAGS: Mapping[str, Flag] = {flag.name: flag for flag in _EXPLAIN_TABLE}

@@ -6,7 +6,7 @@ import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
-from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
+from livenessprobe.flags.table import CHECK_FLAGS, EXPLAIN_FLAGS, FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ _HEAD = """\
 Usage of livenessprobe:
   livenessprobe [flags]
   livenessprobe check [flags]    asks once and exits: livenessprobe check --help
+  livenessprobe explain [flags]  reads manifests: livenessprobe explain --help
 
 Calls a CSI driver's Probe() in the background and serves the last result as
 /healthz, /livez and /readyz over HTTP, each with ?verbose for the details, and
@@ -30,6 +31,17 @@ Calls a CSI driver's Probe() once and prints the result. Exits with 0 if the
 driver is healthy, with 1 if it is not, and with 2 if the flags are wrong and
 it was not asked.
 """
+_EXPLAIN_HEAD = """\
+Usage of livenessprobe explain:
+  livenessprobe explain [flags] [file...]
+  kubectl get daemonsets,deployments,statefulsets,pods -A -o json |
+      livenessprobe explain [flags]
+
+Reads Kubernetes objects as JSON, finds the containers that are probed through
+a livenessprobe sidecar, and tells when kubelet will restart each of them, and
+what is likely not meant. Exits with 0, with 1 if there are warnings, and with
+2 if flags or input cannot be read.
+"""
 _SYNTAX = "A flag takes one dash or two; its value stands behind = or is the next argument."
 
 
@@ -41,6 +53,11 @@ def usage() -> str:
 def check_usage() -> str:
     """Return what `livenessprobe check -h` prints, likewise."""
     return _usage(_CHECK_HEAD, CHECK_FLAGS)
+
+
+def explain_usage() -> str:
+    """Return what `livenessprobe explain -h` prints, likewise."""
+    return _usage(_EXPLAIN_HEAD, EXPLAIN_FLAGS)
 
 
 def _usage(head: str, table: Mapping[str, Flag]) -> str:

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from livenessprobe.flags.table import CHECK_FLAGS, FLAGS, Flag
-from livenessprobe.flags.usage import check_usage, usage
+from livenessprobe.flags.table import CHECK_FLAGS, EXPLAIN_FLAGS, FLAGS, Flag
+from livenessprobe.flags.usage import check_usage, explain_usage, usage
 
 LINES = usage().splitlines()
 HEADS = re.findall(r"(?m)^  (--.*)$", usage())
@@ -13,6 +13,7 @@ of_each_command = pytest.mark.parametrize(
     [
         pytest.param(usage(), "livenessprobe", FLAGS, id="sidecar"),
         pytest.param(check_usage(), "livenessprobe check", CHECK_FLAGS, id="check"),
+        pytest.param(explain_usage(), "livenessprobe explain", EXPLAIN_FLAGS, id="explain"),
     ],
 )
 
@@ -22,7 +23,8 @@ def test_it_fits_a_terminal_and_says_whose_usage_it_is(
     text: str, command: str, table: dict[str, Flag]
 ) -> None:
     lines = text.splitlines()
-    assert lines[:2] == [f"Usage of {command}:", f"  {command} [flags]"]
+    assert lines[0] == f"Usage of {command}:"
+    assert lines[1].startswith(f"  {command} [flags]")
     assert max(map(len, lines)) <= 80
     assert text.endswith(".\n")
 
@@ -41,10 +43,10 @@ def test_every_flag_heads_one_entry(text: str, command: str, table: dict[str, Fl
     assert re.findall(r"--([\w-]+)", "\n".join(heads)) == list(table)
 
 
-def test_that_of_the_sidecar_mentions_the_other_command() -> None:
-    assert (
-        "  livenessprobe check [flags]    asks once and exits: livenessprobe check --help" in LINES
-    )
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_that_of_the_sidecar_mentions_the_other_commands(command: str) -> None:
+    (line,) = (line for line in LINES if line.startswith(f"  livenessprobe {command} [flags]"))
+    assert line.endswith(f": livenessprobe {command} --help")
 
 
 def test_a_flag_is_shown_with_its_value_and_its_default() -> None:

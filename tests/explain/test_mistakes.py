@@ -1,0 +1,349 @@
+"""The table of checks: each mistake has a manifest of its own, and the sound ones have none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from livenessprobe.explain import explain_objects
+from livenessprobe.explain.mistakes import CHECKS
+from livenessprobe.explain.objects import read_objects
+from tests.explain.pods import OURS, Pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from livenessprobe.explain.report import Report
+
+    Change = Callable[[Pod], object]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def explained(*objects: Any, reference: bool = False) -> Report:
+    data = json.dumps({"kind": "List", "items": objects}).encode()
+    return explain_objects(list(read_objects(data)), reference=reference)
+
+
+def mistakes(report: Report) -> list[tuple[str, str, str]]:
+    return [
+        (mistake.name, mistake.reason, mistake.remedy)
+        for each in report.explanations
+        for mistake, _ in each.mistakes
+    ]
+
+
+def check_of(pod: Pod, container: dict[str, Any], **probe: Any) -> None:
+    command = ["/livenessprobe", "check", "--csi-address=/csi/csi.sock"]
+    pod.driver.pop("livenessProbe", None)
+    container["readinessProbe"] = {"exec": {"command": command}, "timeoutSeconds": 5} | probe
+
+
+def check_in_a_tight_sidecar(pod: Pod) -> None:
+    pod.sidecar["resources"] = {"limits": {"memory": "32Mi"}}
+    check_of(pod, pod.sidecar)
+
+
+def two_sidecars(pod: Pod) -> None:
+    pod.spec["containers"].append(pod.sidecar | {"name": "second"})
+
+
+def moved_to_sidecar(pod: Pod) -> None:
+    pod.sidecar["livenessProbe"] = pod.driver.pop("livenessProbe")
+    pod.sidecar["ports"] = pod.driver["ports"]
+
+
+def other_volume(pod: Pod) -> None:
+    pod.driver["volumeMounts"] = [{"name": "other", "mountPath": "/csi"}]
+
+
+def host_paths(pod: Pod, *, driver: str) -> None:
+    pod.spec["volumes"] = [
+        {"name": "socket", "hostPath": {"path": "/var/lib/kubelet/plugins/example"}},
+        {"name": "kubelet", "hostPath": {"path": driver}},
+    ]
+    pod.driver["volumeMounts"] = [{"name": "kubelet", "mountPath": "/host"}]
+
+
+def with_readiness(pod: Pod) -> None:
+    pod.driver["readinessProbe"] = pod.probe
+
+
+def livez_beside_readiness(pod: Pod) -> None:
+    pod.driver["readinessProbe"] = pod.probe
+    pod.driver["livenessProbe"] = {"grpc": {"port": 9808, "service": "liveness"}}
+
+
+# The name of the check, what is changed in a sound pod, ours or the reference's, and what the
+# reason and the remedy say.
+MANIFESTS: list[tuple[str, bool, Change, str, str]] = [
+    (
+        "windows",
+        True,
+        lambda pod: pod.spec.update(nodeSelector={"kubernetes.io/os": "windows"}),
+        "its nodes run Windows",
+        "the image of kubernetes-csi/livenessprobe",
+    ),
+    (
+        "windows",
+        True,
+        lambda pod: pod.sidecar.update(args=["--csi-address=unix://C:\\csi\\csi.sock"]),
+        "its nodes run Windows",
+        "the image of kubernetes-csi/livenessprobe",
+    ),
+    (
+        "flags",
+        False,
+        lambda pod: pod.sidecar["args"].append("--connection-timeout=3s"),
+        "ends at its start: this release does not take --connection-timeout",
+        "args without what it refuses",
+    ),
+    (
+        "flags",
+        True,
+        lambda pod: pod.sidecar["args"].append("--probe-timeout=1ms"),
+        'ends at its start: --probe-timeout="1ms" is too short',
+        "args without what it refuses",
+    ),
+    (
+        "flags",
+        True,
+        lambda pod: pod.sidecar["args"].append("--log-text-split-stream"),
+        "ends at its start: LoggingConfiguration is invalid: options.text.splitStream: Forbidden",
+        "args without what it refuses",
+    ),
+    (
+        "port-name",
+        False,
+        lambda pod: pod.driver.pop("ports"),
+        "the liveness probe's port healthz is not declared in its own container driver",
+        "ports: [{name: healthz, containerPort: 9808}] in driver",
+    ),
+    (
+        "question",
+        False,
+        lambda pod: pod.probe["httpGet"].update(path="/health"),
+        "asks for HTTP /health, to which kubernetes-csi/livenessprobe never answers that all",
+        "httpGet: {path: /healthz, scheme: HTTP}",
+    ),
+    (
+        "question",
+        True,
+        lambda pod: pod.driver.update(livenessProbe={"grpc": {"port": 9808, "service": "x"}}),
+        "asks for grpc service 'x', to which this program never answers",
+        "httpGet: {path: /healthz, scheme: HTTP}",
+    ),
+    (
+        "on-sidecar",
+        False,
+        moved_to_sidecar,
+        "stands in the sidecar's own container liveness-probe: it restarts that, and never",
+        "livenessProbe in the driver's container",
+    ),
+    (
+        "socket",
+        False,
+        lambda pod: pod.sidecar.pop("volumeMounts"),
+        "liveness-probe looks for /csi/csi.sock where no volume is mounted",
+        "volumeMounts: the driver's volume",
+    ),
+    (
+        "socket",
+        False,
+        other_volume,
+        "driver does not mount the volume in which liveness-probe looks for /csi/csi.sock",
+        "volumeMounts in driver, or --csi-address",
+    ),
+    (
+        "socket",
+        False,
+        lambda pod: host_paths(pod, driver="/var/lib/kubelet/plugins/other"),
+        "driver does not mount the volume in which liveness-probe looks for /csi/csi.sock",
+        "volumeMounts in driver, or --csi-address",
+    ),
+    (
+        "same-port",
+        False,
+        two_sidecars,
+        "port 9808 is wanted by Pod kube-system/example-csi, second too: of those on one network",
+        "--health-port or --http-endpoint: a port of its own for each",
+    ),
+    (
+        "period",
+        True,
+        lambda pod: pod.probe.update(periodSeconds=2),
+        "a driver that is not ready 17 s after a restart is restarted again",
+        "periodSeconds: 4, or a higher failureThreshold",
+    ),
+    (
+        "period",
+        False,
+        lambda pod: pod.probe.update(periodSeconds=2),
+        "periodSeconds of 2 is shorter than the --probe-timeout of 3 s: a failing answer may take",
+        "periodSeconds: 4",
+    ),
+    (
+        "timeout",
+        False,
+        lambda pod: pod.probe.pop("timeoutSeconds"),
+        "timeoutSeconds of 1 leaves no time for the --probe-timeout of 3 s",
+        "timeoutSeconds: 3",
+    ),
+    (
+        "timeout",
+        True,
+        lambda pod: check_of(pod, pod.driver, timeoutSeconds=3),
+        "the readiness probe's timeoutSeconds of 3 leaves no time for the --probe-timeout of 3 s",
+        "timeoutSeconds: 4",
+    ),
+    (
+        "threshold",
+        False,
+        lambda pod: pod.probe.update(failureThreshold=1),
+        "the liveness probe's failureThreshold is 1",
+        "failureThreshold: 3",
+    ),
+    (
+        "not-ready",
+        True,
+        with_readiness,
+        'restarts a driver that only is not ready, which CSI calls "otherwise perfectly healthy"',
+        "livenessProbe: {httpGet: {path: /livez}}",
+    ),
+    (
+        "exposed",
+        False,
+        lambda pod: pod.spec.update(hostNetwork=True),
+        "liveness-probe listens on port 9808 of every address of the node",
+        "--http-endpoint=localhost:9808, and host: localhost in the probes",
+    ),
+    (
+        "memory",
+        True,
+        lambda pod: pod.sidecar.update(resources={"limits": {"memory": "30Mi"}}),
+        "the memory limit of 30 MiB is too tight for this program",
+        "limits: {memory: 32Mi}",
+    ),
+    (
+        "memory",
+        True,
+        check_in_a_tight_sidecar,
+        "the memory limit of 32 MiB is too tight for this program",
+        "limits: {memory: 48Mi}",
+    ),
+    (
+        "cpu",
+        True,
+        lambda pod: pod.sidecar.update(resources={"limits": {"cpu": "50m"}}),
+        "the CPU limit of 0.05 makes this program start slowly",
+        "no CPU limit, or 100m",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "ours", "change", "reason", "remedy"), MANIFESTS)
+def test_a_mistake_is_told_with_its_reason_and_what_to_set(
+    name: str,
+    ours: bool,  # noqa: FBT001 - a column
+    change: Change,
+    reason: str,
+    remedy: str,
+) -> None:
+    pod = Pod(ours=ours)
+    change(pod)
+    ((found, why, what_to_set), *more) = mistakes(explained(pod.json))
+    assert (found, [other for other, *_ in more if other != name]) == (name, [])
+    assert reason in why
+    assert what_to_set.startswith(remedy)
+
+
+def test_every_check_has_a_manifest() -> None:
+    assert {check.name for check in CHECKS} == {name for name, *_ in MANIFESTS}
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_sound_pod_has_no_mistakes(*, ours: bool) -> None:
+    assert mistakes(explained(Pod(ours=ours).json, reference=True)) == []
+
+
+SOUND: list[Change] = [
+    lambda pod: host_paths(pod, driver="/var/lib/kubelet"),
+    lambda pod: host_paths(pod, driver="/var/lib/kubelet/plugins/example/"),
+    lambda pod: (
+        pod.spec.update(hostNetwork=True),
+        pod.sidecar.update(args=["--http-endpoint=localhost:9808", "--csi-address=/csi/csi.sock"]),
+    ),
+    lambda pod: pod.sidecar.update(resources={"limits": {"memory": "32Mi", "cpu": "100m"}}),
+    lambda pod: check_of(pod, pod.sidecar),
+    lambda pod: pod.sidecar.update(args=["--csi-address=$(SOCKET)"]),
+    livez_beside_readiness,
+]
+
+
+@pytest.mark.parametrize("change", SOUND)
+def test_what_only_looks_like_a_mistake_is_none(change: Change) -> None:
+    pod = Pod(ours=True)
+    change(pod)
+    report = explained(pod.json)
+    assert len(report.explanations) == 1
+    assert mistakes(report) == []
+
+
+def test_two_workloads_on_the_hosts_network_may_meet_on_a_node() -> None:
+    pods = [Pod().named(name) for name in "abcde"]
+    for pod in pods:
+        pod.spec["hostNetwork"] = True
+    reports = explained(*(pod.json for pod in pods))
+    wanted = [reason for name, reason, _ in mistakes(reports) if name == "same-port"]
+    assert len(wanted) == 5
+    assert (
+        "wanted by Pod kube-system/b, liveness-probe, Pod kube-system/c, liveness-probe, Pod "
+        "kube-system/d, liveness-probe too"
+    ) in wanted[0]
+
+
+def test_two_pods_with_networks_of_their_own_may_use_the_same_port() -> None:
+    assert mistakes(explained(Pod().named("a").json, Pod().named("b").json)) == []
+
+
+def test_what_a_swap_brings_is_told_of_the_other_program_only() -> None:
+    pod = Pod()
+    pod.sidecar["image"] = "livenessprobe:v2.16.0"
+    pod.probe["periodSeconds"] = 2
+    (explanation,) = explained(pod.json, reference=True).explanations
+    assert [(mistake.name, program.value) for mistake, program in explanation.mistakes] == [
+        ("period", "this program")  # whose --probe-timeout is 3 s, not 1 s
+    ]
+
+
+def test_what_is_wrong_with_both_is_told_once() -> None:
+    pod = Pod()
+    pod.probe["failureThreshold"] = 1
+    (explanation,) = explained(pod.json, reference=True).explanations
+    assert [mistake.name for mistake, _ in explanation.mistakes] == ["threshold"]
+
+
+def test_the_projects_own_manifests_have_no_mistakes() -> None:
+    files = [
+        DEPLOY / "example.yaml",
+        *(DEPLOY / "probes").iterdir(),
+        *(DEPLOY / "network").iterdir(),
+    ]
+    documents = [item for path in files for item in yaml.safe_load_all(path.read_text())]
+    report = explained(*documents)
+    assert len(report.explanations) == len(files)
+    assert mistakes(report) == []
+    assert report.skipped == ()
+
+
+@pytest.mark.parametrize("image", [OURS, "livenessprobe:v2.19.0"])
+def test_a_windows_pod_may_keep_the_reference(image: str) -> None:
+    pod = Pod()
+    pod.sidecar |= {"image": image, "args": ["--csi-address=unix://C:\\csi\\csi.sock"]}
+    pod.spec["nodeSelector"] = {"kubernetes.io/os": "windows"}
+    expected = ["windows"] if image == OURS else []
+    assert [name for name, *_ in mistakes(explained(pod.json))] == expected

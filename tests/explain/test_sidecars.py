@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from livenessprobe.explain.objects import read_workloads
+from livenessprobe.explain.sidecars import Program, Sidecar, Skipped, Subject, Value, find, question
+from livenessprobe.health.verdict import Question
+from tests.explain.pods import OURS, Pod
+
+
+def found(pod: Pod) -> tuple[list[Subject], list[Skipped]]:
+    (workload,), _ = read_workloads([pod.json])
+    subjects, _, skipped = find(workload)
+    return subjects, skipped
+
+
+def only(pod: Pod) -> Subject:
+    (subject,), skipped = found(pod)
+    assert skipped == []
+    return subject
+
+
+def why_not(pod: Pod) -> str:
+    subjects, (skipped,) = found(pod)
+    assert subjects == []
+    assert skipped.what == "Pod kube-system/example-csi, sidecar liveness-probe"
+    return skipped.why
+
+
+def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it() -> None:
+    subject = only(Pod())
+    assert subject.container.name == "driver"
+    assert subject.sidecar.container.name == "liveness-probe"
+    assert list(subject.probes) == ["liveness"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "known_by"),
+    [
+        ({"image": "registry.k8s.io/sig-storage/livenessprobe@sha256:12"}, "image"),
+        ({"image": "mirror.example.com:5000/csi-liveness-probe"}, "image"),
+        ({"image": "all-in-one:1", "command": ["/bin/livenessprobe"], "name": "x"}, "command"),
+        ({"image": "all-in-one:1", "command": ["C:\\livenessprobe.exe"], "name": "x"}, "command"),
+        ({"image": "all-in-one:1"}, "container's name"),
+        ({"image": "all-in-one:1", "name": "x", "args": ["--probe-timeout=3s"]}, "flags"),
+        ({"image": "all-in-one:1", "name": "x", "args": ["-health-port", "9808"]}, "flags"),
+    ],
+)
+def test_a_sidecar_is_known_by_image_command_name_or_flags(
+    changes: dict[str, Any], known_by: str
+) -> None:
+    pod = Pod()
+    pod.sidecar |= changes
+    assert only(pod).sidecar.known_by == known_by
+
+
+def test_other_sidecars_are_none() -> None:
+    pod = Pod()
+    pod.sidecar |= {
+        "name": "csi-provisioner",
+        "image": "registry.k8s.io/sig-storage/csi-provisioner:v5.0.0",
+        "args": ["--csi-address=/csi/csi.sock", "--http-endpoint=:9808"],
+    }
+    assert found(pod) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("port", "ports", "args"),
+    [
+        ("healthz", [{"name": "healthz", "containerPort": 29603}], ["--health-port=29603"]),
+        (29603, [], ["--http-endpoint=:29603"]),
+        ("29603", [], ["--http-endpoint=localhost:29603"]),
+        ("healthz", [{"name": "healthz", "containerPort": 29603}], ["--http-endpoint=[::1]:29603"]),
+        # Declared elsewhere, or nowhere: kubelet does not find it, but who reads it does.
+        ("healthz", [], ["--health-port=29603"]),
+    ],
+)
+def test_a_probe_asks_a_port_by_number_or_by_a_name_of_its_container(
+    port: int | str, ports: list[Any], args: list[str]
+) -> None:
+    pod = Pod()
+    pod.probe["httpGet"]["port"] = port
+    pod.driver["ports"] = ports
+    pod.sidecar["args"] = args
+    assert only(pod).sidecar.port == 29603
+
+
+def test_a_port_name_that_another_container_declares_leads_to_its_sidecar() -> None:
+    pod = Pod()
+    second = pod.sidecar | {"name": "second", "args": ["--health-port=9809"]}
+    second["ports"] = [{"name": "other", "containerPort": 9809}]
+    pod.spec["containers"].append(second)
+    pod.driver["readinessProbe"] = {"httpGet": {"path": "/healthz", "port": "other"}}
+    subjects, _ = found(pod)
+    assert [(each.sidecar.container.name, *each.probes) for each in subjects] == [
+        ("liveness-probe", "liveness"),
+        ("second", "readiness"),
+    ]
+
+
+def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
+    pod = Pod()
+    pod.driver["startupProbe"] = {"tcpSocket": {"port": 9808}}
+    pod.driver["readinessProbe"] = {"httpGet": {"path": "/ready", "port": "web"}}
+    assert list(only(pod).probes) == ["liveness"]
+
+
+def test_a_check_needs_no_sidecar() -> None:
+    pod = Pod()
+    command = ["/livenessprobe", "check", "--csi-address=unix:///csi/csi.sock"]
+    pod.driver["livenessProbe"] = {"exec": {"command": [*command, "--probe-timeout=5s"]}}
+    pod.spec["containers"].remove(pod.sidecar)
+    subject = only(pod)
+    assert subject.sidecar.program is Program.CHECK
+    assert subject.sidecar.socket == "/csi/csi.sock"
+    assert subject.sidecar.probe_timeout(Program.CHECK) == Value(number=5.0)
+    pod.driver["livenessProbe"] = {"exec": {"command": ["/bin/other", "check"]}}
+    assert found(pod) == ([], [])
+
+
+@pytest.mark.parametrize("wrong", ["--nope", "--help"])
+def test_a_check_that_ends_at_its_start_is_skipped_with_the_reason(wrong: str) -> None:
+    pod = Pod()
+    pod.spec["containers"].remove(pod.sidecar)
+    pod.driver["livenessProbe"] = {"exec": {"command": ["livenessprobe", "check", wrong]}}
+    subjects, (skipped,) = found(pod)
+    assert subjects == []
+    assert "ends at its start" in skipped.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"args": ["--nope"]}, "it ends at its start: flag provided but not defined: -nope"),
+        ({"args": ["--probe-timeout=3"]}, 'it ends at its start: invalid value "3" for flag'),
+        ({"args": ["--help"]}, "it ends at its start: it is asked for help"),
+        ({"command": ["/bin/sh", "-c"]}, 'its command is "/bin/sh", which is not read'),
+        ({"args": ["--http-endpoint=$(ADDRESS)"]}, "the port that it listens on is not in"),
+        ({"args": ["--health-port=9809"]}, "no probe of the pod asks its port 9809: nothing"),
+        (
+            {"image": "quay.io/k8scsi/livenessprobe:v1.0.2"},
+            "its image is v1.0.2, older than --probe-timeout",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_skipped_with_the_reason(
+    changes: dict[str, Any], reason: str
+) -> None:
+    pod = Pod()
+    pod.probe["httpGet"]["port"] = 9808
+    pod.sidecar |= changes
+    assert why_not(pod).startswith(reason)
+
+
+def sidecar_of(image: str, *args: str) -> Sidecar:
+    pod = Pod()
+    pod.sidecar |= {"image": image, "args": [*args]}
+    return only(pod).sidecar
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "probe_timeout"),
+    [
+        (
+            "quay.io/k8scsi/livenessprobe:v1.1.0",
+            (1, 1),
+            Value(number=1.0, origin="default of v1.1"),
+        ),
+        ("livenessprobe:v2.16.0", (2, 16), Value(number=1.0, origin="default of v2.16")),
+        ("livenessprobe:v2.17.0-eksbuild.3", (2, 17), Value(number=3.0, origin="default of v2.17")),
+        ("livenessprobe:2.19", (2, 19), Value(number=3.0, origin="default of v2.19")),
+        (
+            "livenessprobe:latest",
+            None,
+            Value(number=3.0, origin="default since v2.17, the image tells no version"),
+        ),
+        (
+            "livenessprobe@sha256:12",
+            None,
+            Value(number=3.0, origin="default since v2.17, the image tells no version"),
+        ),
+    ],
+)
+def test_the_default_of_the_probe_timeout_is_that_of_the_version(
+    image: str, version: tuple[int, int] | None, probe_timeout: Value
+) -> None:
+    sidecar = sidecar_of(image)
+    assert sidecar.program is Program.REFERENCE
+    assert sidecar.version == version
+    assert sidecar.probe_timeout(Program.REFERENCE) == probe_timeout
+    assert sidecar.probe_timeout(Program.OURS) == Value(
+        number=3.0, origin="default of this program"
+    )
+
+
+def test_a_tag_that_is_older_than_a_flag_is_not_the_version() -> None:
+    sidecar = sidecar_of("livenessprobe:v0.0.0", "--probe-timeout=3s")
+    assert (sidecar.version, sidecar.refusal) == (None, "")
+
+
+def test_a_probe_timeout_that_is_set_holds_for_both_programs() -> None:
+    sidecar = sidecar_of("livenessprobe:v2.10.0", "--probe-timeout=1m1.5s")
+    assert {sidecar.probe_timeout(program) for program in Program} == {Value(number=61.5)}
+
+
+@pytest.mark.parametrize(
+    ("version", "flag", "taken"),
+    [
+        ("v2.19.0", "--connection-timeout=3s", False),
+        ("v1.1.0", "--connection-timeout=3s", True),
+        ("v2.11.0", "--logtostderr", True),
+        ("v2.12.0", "--logtostderr", False),
+        ("v2.12.0", "--logging-format=json", True),
+        ("v2.11.0", "--logging-format=json", False),
+        ("v2.1.0", "--http-endpoint=:9808", False),
+        ("v2.2.0", "--http-endpoint=:9808", True),
+        ("v2.0.0", "--metrics-path=/m", False),
+        ("v2.15.0", "--automaxprocs", False),
+        ("v2.16.0", "--automaxprocs", True),
+        ("latest", "--logtostderr", False),
+    ],
+)
+def test_each_release_of_the_reference_takes_its_own_flags(
+    version: str,
+    flag: str,
+    taken: bool,  # noqa: FBT001 - a column
+) -> None:
+    sidecar = sidecar_of(f"livenessprobe:{version}", flag)
+    name = flag.lstrip("-").partition("=")[0]
+    refused = "" if taken else f"this release does not take --{name}"
+    assert sidecar.refused_by(Program.REFERENCE) == refused
+    assert sidecar.refused_by(Program.OURS) == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "args", "path", "program"),
+    [
+        (OURS, [], "/healthz", Program.OURS),
+        ("livenessprobe:v0.5.0", ["--probe-interval=10s"], "/healthz", Program.OURS),
+        ("livenessprobe:latest", [], "/livez", Program.OURS),
+        ("livenessprobe:latest", [], "/healthz", Program.REFERENCE),
+    ],
+)
+def test_this_program_is_known_by_its_tag_its_flags_or_what_it_is_asked(
+    image: str, args: list[str], path: str, program: Program
+) -> None:
+    pod = Pod()
+    pod.sidecar |= {"image": image, "args": args}
+    pod.probe["httpGet"]["path"] = path
+    assert only(pod).sidecar.program is program
+
+
+@pytest.mark.parametrize(
+    ("handler", "ours", "reference"),
+    [
+        (
+            {"httpGet": {"path": "/healthz?verbose", "port": 9808}},
+            Question.HEALTHZ,
+            Question.HEALTHZ,
+        ),
+        ({"httpGet": {"path": "/livez", "port": 9808}}, Question.LIVEZ, None),
+        ({"httpGet": {"path": "/readyz", "port": 9808}}, Question.READYZ, None),
+        ({"httpGet": {"port": 9808}}, None, None),
+        ({"httpGet": {"path": "/healthz", "port": 9808, "scheme": "HTTPS"}}, None, None),
+        ({"grpc": {"port": 9808}}, Question.HEALTHZ, None),
+        ({"grpc": {"port": 9808, "service": "liveness"}}, Question.LIVEZ, None),
+        ({"grpc": {"port": 9808, "service": "other"}}, None, None),
+    ],
+)
+def test_what_a_probe_asks_each_program(
+    handler: dict[str, Any], ours: Question | None, reference: Question | None
+) -> None:
+    pod = Pod(ours=True)
+    pod.driver["livenessProbe"] = handler
+    probe = only(pod).probes["liveness"]
+    assert question(probe, Program.OURS) is ours
+    assert question(probe, Program.REFERENCE) is reference
+    assert question(probe, Program.CHECK) is Question.HEALTHZ
