@@ -8,9 +8,9 @@ until the first answer, which a container held to 20m feels, and more than a thi
     trio.SSLStream(...)      uses them, which imports ssl
 
 An alias can be called, has attributes, and no object is an instance of it while its module is not
-imported. It cannot be derived from, caught or compared. While dependencies are imported they do
-nothing of that with the modules listed here; one that they do use is just imported then. After
-the block nothing is in the way of an import.
+imported. A class can be derived from it, of which no object can be made. It cannot be caught or
+compared. While dependencies are imported they do nothing of that with the modules listed here; one
+that they do use is just imported then. After the block nothing is in the way of an import.
 
 Once every supported Python has lazy imports (PEP 810, in 3.15), this module can go.
 """
@@ -31,14 +31,15 @@ DEFERRED = {
     "asyncio.sslproto": "TLS",
     "betterproto._version": "betterproto.__version__, from the metadata of packages",
     "dateutil.parser": "timestamps in protobuf's JSON",
+    "http.server": "prometheus-client's own servers",
     "hypercorn.protocol.ws_stream": "websockets",
     "hypercorn.trio.run": "hypercorn's own servers",
     "idna": "listening on a host's name",
     "logging.config": "hypercorn's own log",
     "multiprocessing.synchronize": "hypercorn's worker processes",
     "prometheus_client.context_managers": "metrics around a block of code",
-    "prometheus_client.exposition": "servers, clients, and a text format that `exposition` writes",
     "prometheus_client.mmap_dict": "metrics of several processes",
+    "socketserver": "prometheus-client's own servers",
     "ssl": "TLS",
     "tokenize": "the sources that a traceback quotes",
     "tomllib": "hypercorn's configuration files",
@@ -48,6 +49,9 @@ DEFERRED = {
     "trio._ssl": "TLS",
     "trio._subprocess": "child processes",
     "trio._threads": "listening on a host's name",
+    "urllib.error": "prometheus-client's own client",
+    "urllib.request": "prometheus-client's own client",
+    "wsgiref.simple_server": "prometheus-client's own servers",
 }
 """The modules that wait, and what for.
 
@@ -97,10 +101,17 @@ class _Alias:
     def __instancecheck__(self, instance: object) -> bool:
         return self._module in sys.modules and isinstance(instance, self._real())
 
+    def __mro_entries__(self, _bases: tuple[object, ...]) -> tuple[type]:
+        return (type(self._name, (), {"__new__": _refuse}),)
+
     def _real(self) -> Any:
         if isinstance(sys.modules.get(self._module), _StandIn):
             del sys.modules[self._module]
         return getattr(import_module(self._module), self._name)
+
+
+def _refuse(cls: type, *_args: object, **_kwargs: object) -> NoReturn:
+    raise TypeError(f"{cls.__qualname__} has no objects: its base's module was not imported")
 
 
 class _WellKnownTypes(_StandIn):

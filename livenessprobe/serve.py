@@ -30,9 +30,8 @@ from livenessprobe.probing.watch import Watch
 from livenessprobe.server import server
 from livenessprobe.server.asgi import Application
 from livenessprobe.server.listen import bound_address, open_listeners
-from livenessprobe.telemetry import exposition
 from livenessprobe.telemetry.history import History
-from livenessprobe.telemetry.metrics import GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.telemetry.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
 from livenessprobe.telemetry.statelog import StateLog
 from livenessprobe.telemetry.status import Status
 from livenessprobe.telemetry.wallclock import WallClock
@@ -128,7 +127,7 @@ async def _run(config: Config, driver: Driver) -> None:
         driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
     )
     async with trio.open_nursery() as nursery:
-        endpoint = metrics_endpoint(exposition.CONTENT_TYPE, metrics.text)
+        endpoint = metrics_endpoint(CONTENT_TYPE, metrics.text)
         started_at = trio.current_time()
         table = routes(config, prober.handle_request, status, endpoint, started_at=started_at)
         await _serve_http(nursery, table, metrics.observe_answer)

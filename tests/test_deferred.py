@@ -89,14 +89,15 @@ USES = {
     "asyncio.sslproto": "asyncio.selector_events.sslproto.add_flowcontrol_defaults(2, 1, 0)",
     "betterproto._version": "betterproto.__version__.startswith('2.')",
     "dateutil.parser": "betterproto.isoparse('2026-01-01').year == 2026",
+    "http.server": "prometheus_client.exposition.BaseHTTPRequestHandler.server_version",
     "hypercorn.protocol.ws_stream": "hypercorn.protocol.h11.WSStream.app_send",
     "hypercorn.trio.run": "hypercorn.trio.worker_serve(None, None).close() is None",
     "idna": r"trio._socket._idna.encode('b\u00fccher.example') == b'xn--bcher-kva.example'",
     "logging.config": "hypercorn.logging.dictConfig({'version': 1}) is None",
     "multiprocessing.synchronize": "hypercorn.typing.EventType.is_set",
     "prometheus_client.context_managers": "prometheus_client.metrics.Timer.labels",
-    "prometheus_client.exposition": "prometheus_client.generate_latest(prometheus_client.REGISTRY)",
     "prometheus_client.mmap_dict": "prometheus_client.values.mmap_key('', '', [], [], '')",
+    "socketserver": "prometheus_client.exposition.ThreadingMixIn.block_on_close",
     "ssl": "asyncio.base_events.ssl.create_default_context().check_hostname",
     "tokenize": "asyncio.coroutines.inspect.getsource(deferred.imports)",
     "tomllib": "hypercorn.config.tomllib.loads('a = 1') == {'a': 1}",
@@ -106,6 +107,9 @@ USES = {
     "trio._ssl": "trio.SSLStream.do_handshake",
     "trio._subprocess": "trio.run(trio.run_process, ['true']).returncode == 0",
     "trio._threads": "trio.run(trio.to_thread.run_sync, bool, 1)",
+    "urllib.error": "prometheus_client.exposition.HTTPError.info",
+    "urllib.request": "prometheus_client.exposition.build_opener()",
+    "wsgiref.simple_server": "prometheus_client.exposition.WSGIServer.application is None",
 }
 
 
@@ -226,6 +230,19 @@ def test_what_is_imported_already_does_not_wait() -> None:
     with deferred.imports():
         assert import_module(COLOURS) is real
     assert sys.modules[COLOURS] is real
+
+
+@pytest.mark.usefixtures("_colours_wait")
+def test_no_object_is_made_of_a_class_whose_bases_wait() -> None:
+    with deferred.imports():
+        waiting: Any = import_module(COLOURS)
+
+        class Derived(waiting.One, waiting.Other):  # type: ignore[misc] # Any, as above
+            def __init__(self) -> None:
+                pass
+
+    with pytest.raises(TypeError, match="Derived has no objects: its base's module was not import"):
+        Derived()
 
 
 OUR_TYPES = [kind for kind in vars(well_known_types).values() if isinstance(kind, type)]

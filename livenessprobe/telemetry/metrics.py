@@ -1,275 +1,230 @@
 """Prometheus metrics: the reference's, and what else there is to know about driver and sidecar.
 
-Calls and answers are counted when they end. Everything else is looked up in the `Status` when the
-metrics are read, and so is the driver's name, a label of every metric about the driver: it is often
-unknown during the first calls, which are then counted under the name that becomes known later.
+Calls and HTTP answers are counted when they end, by prometheus-client. Everything else is looked up
+in the `Status` when the metrics are read. So is the driver's name, a label of every metric about
+the driver, because it is often unknown during the first calls.
+
+prometheus-client writes the text, too. Three things are changed in it to be as in the reference:
+whole numbers have no point, so that `le="1"` in somebody's alert names the same bucket; `le` is the
+last label; a sum comes before its count.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from bisect import bisect_left
-from collections import Counter
+import re
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import ProcessCollector
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
 
 from livenessprobe import __version__
 from livenessprobe.health.result import ProbeStatus
-from livenessprobe.telemetry.exposition import family, series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
 
     from livenessprobe.health.result import ProbeResult
-    from livenessprobe.telemetry.exposition import Sample
     from livenessprobe.telemetry.status import Status
+
+CONTENT_TYPE = f"{CONTENT_TYPE_PLAIN_0_0_4}; escaping=underscores"
 
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
 
-# Upper bounds in seconds, as texts since they are label values. These are the ones of all CSI
-# sidecars, so that a query over several of them adds up.
-_BOUNDS = ("0.1", "0.25", "0.5", "1", "2.5", "5", "10", "15", "25", "50", "120", "300", "600")
+# Seconds. All CSI sidecars have these buckets, so that a query over several of them adds up.
+_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 
-# A Probe usually takes a few milliseconds. GetPluginInfo is called once in a driver's life.
-_FINE_BOUNDS = {PROBE: ("0.001", "0.005", "0.025")}
+# For Probes only, which usually take a few milliseconds.
+_PROBE_BUCKETS = ("0.001", "0.005", "0.025")
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
 
-_STATES_OFF = dict.fromkeys(_STATES.values(), 0)
-
-
-@dataclass(slots=True)
-class _Latencies:
-    """The latencies of the calls of one method that ended with one gRPC status, in seconds."""
-
-    bounds: tuple[str, ...]
-    counts: list[int] = field(init=False)
-    """Calls by the lowest bound that they did not exceed; the last are those that exceeded all."""
-    sum: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
-
-    def observe(self, latency: float) -> None:
-        self.counts[bisect_left(self.bounds, latency, key=float)] += 1
-        self.sum += latency
-
-    def buckets(self) -> Iterator[tuple[str, float]]:
-        """Return the bounds, each with the number of calls that did not exceed it."""
-        return zip((*self.bounds, "+Inf"), accumulate(self.counts), strict=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A metric about the driver that is looked up."""
-
-    kind: str
-    name: str
-    """What comes after `livenessprobe_`."""
-    documentation: str
-    value: Callable[[Status], float | Mapping[str, float] | None]
-    """Returns the number, or a number for each value of `label`, or None if there is none yet."""
-    label: str = ""
-
-    def text(self, status: Status, driver_name: str) -> str:
-        """Return its lines."""
-        value = self.value(status)
-        if value is None:
-            return ""
-        name = f"livenessprobe_{self.name}"
-        samples: list[Sample]
-        if isinstance(value, (float, int)):
-            samples = [(series(name, driver_name=driver_name), value)]
-        else:
-            samples = [
-                (series(name, driver_name=driver_name, **{self.label: key}), number)
-                for key, number in value.items()
-            ]
-        return family(name, self.kind, self.documentation, samples)
-
-
-_gauge = partial(_Row, "gauge")
-_counter = partial(_Row, "counter")
-
-_TABLE = (
-    _gauge(
-        "up",
-        "Whether the driver is healthy, as /healthz would say",
-        lambda status: status.verdict.healthy,
-    ),
-    _gauge(
-        "state",
-        "How the last Probe ended; unknown if there was none, or too long ago",
-        lambda status: _STATES_OFF | {_STATES[status.state]: 1},
-        "state",
-    ),
-    _gauge(
-        "probe_latency_seconds",
-        "Time that the last Probe took",
-        lambda status: last.latency if (last := status.verdict.last) else None,
-    ),
-    _gauge(
-        "probe_timeout_seconds",
-        "Time that a Probe may take",
-        lambda status: status.schedule.probe_timeout,
-    ),
-    _gauge(
-        "result_age_seconds",
-        "Time since the last Probe has ended",
-        lambda status: status.verdict.age if status.verdict.last else None,
-    ),
-    _gauge(
-        "last_success_timestamp_seconds",
-        "When the last healthy Probe ended, since the epoch",
-        lambda status: _time(status.history.last_success, status),
-    ),
-    _gauge(
-        "last_change_timestamp_seconds",
-        "When the driver turned healthy or unhealthy, since the epoch",
-        lambda status: _time(status.history.last_change, status),
-    ),
-    _counter(
-        "transitions_total",
-        "Times that the driver turned healthy or unhealthy",
-        lambda status: {
-            "healthy": status.history.became_healthy,
-            "unhealthy": status.history.became_unhealthy,
-        },
-        "to",
-    ),
-    _gauge(
-        "consecutive_failures",
-        "Probes since the last healthy one",
-        lambda status: status.history.consecutive_failures,
-    ),
-    _counter(
-        "failures_total",
-        "Probes that were not healthy, by how they ended",
-        lambda status: {_STATES[how]: n for how, n in status.history.failures.items()},
-        "reason",
-    ),
-    _gauge(
-        "probe_interval_seconds",
-        "Time from the start of the last Probe to when the next is due",
-        lambda status: status.schedule.next_interval,
-    ),
-    _gauge(
-        "callers",
-        "Callers whose period is known",
-        lambda status: len(list(status.schedule.callers)),
-    ),
-    _gauge(
-        "caller_period_seconds",
-        "The shortest period of a caller",
-        lambda status: min((caller.period for caller in status.schedule.callers), default=None),
-    ),
-    _counter(
-        "missed_deadlines_total",
-        "Times that there was no new result when there should have been one",
-        lambda status: status.missed_deadlines,
-    ),
-)
-
-
-def _time(result: ProbeResult | None, status: Status) -> float | None:
-    return None if result is None else result.finished_at + status.epoch
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each, which nobody reads
 
 
 class Metrics:
     """What `/metrics` shows. `status` returns what is known at the moment."""
 
     def __init__(self, status: Callable[[], Status]) -> None:
-        self._status = status
-        self._calls: dict[tuple[str, str], _Latencies] = {}
-        self._answers: Counter[tuple[str, int]] = Counter()
-        self._answer_seconds = 0.0
-        self._process = ProcessCollector(registry=None)
+        self._calls = Histogram(
+            "csi_sidecar_operations_seconds",
+            "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
+            " total",
+            ["grpc_status_code", "method_name"],
+            buckets=(*_PROBE_BUCKETS, *_BUCKETS),
+            registry=None,
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(_DriverCollector(status, self._calls))
+        self._answers = Counter(
+            "livenessprobe_http_responses",
+            "HTTP answers by path, or other, and by status code",
+            ["code", "endpoint"],
+            registry=self._registry,
+        )
+        self._answer_seconds = Summary(
+            "livenessprobe_http_response_seconds",
+            "Time from a request to its answer",
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
 
     def observe_call(self, method: str, grpc_status: str | None, latency: float) -> None:
         """Count one call of `latency` seconds; `grpc_status` is None if it could not be made."""
-        key = method, grpc_status or "unknown-non-grpc"
-        if key not in self._calls:
-            self._calls[key] = _Latencies((*_FINE_BOUNDS.get(method, ()), *_BOUNDS))
-        self._calls[key].observe(latency)
+        self._calls.labels(grpc_status or "unknown-non-grpc", method).observe(latency)
 
     def observe_answer(self, endpoint: str, code: int, latency: float) -> None:
         """Count one HTTP answer that took `latency` seconds."""
-        self._answers[endpoint, code] += 1
-        self._answer_seconds += latency
+        self._answers.labels(code, endpoint).inc()
+        self._answer_seconds.observe(latency)
 
     def text(self) -> bytes:
-        """Return all metrics in the format of `exposition.CONTENT_TYPE`."""
+        """Return all metrics in the format of `CONTENT_TYPE`."""
+        text = generate_latest(self._registry)
+        for pattern, replacement in _AS_THE_REFERENCE:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+# A label's value cannot match: its quotation marks have a backslash, and it has no line's end.
+_AS_THE_REFERENCE = (
+    (re.compile(rb"\.0$", re.MULTILINE), b""),
+    (re.compile(rb',le="([^"]+?)(?:\.0)?",(method_name="[^"]+")'), rb',\2,le="\1"'),
+    (re.compile(rb"^(\w+_count\b.*\n)(\w+_sum\b.*\n)", re.MULTILINE), rb"\2\1"),
+)
+
+
+class _DriverCollector(Collector):
+    """The calls, labelled with the driver's name, and all that is looked up in one status."""
+
+    def __init__(self, status: Callable[[], Status], calls: Histogram) -> None:
+        self._status = status
+        self._calls = calls
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
         status = self._status()
-        driver_name = status.driver_name or "unknown-driver"
-        families = [
-            self._operations(driver_name),
-            *(row.text(status, driver_name) for row in _TABLE),
-            *self._http(),
-            *_about_program(status),
-            *self._about_process(),
-        ]
-        return "".join(families).encode()
-
-    def _operations(self, driver_name: str) -> str:
-        name = "csi_sidecar_operations_seconds"
-        samples: list[Sample] = []
-        for (method, grpc_status), latencies in self._calls.items():
-            labels = series(
-                "", driver_name=driver_name, grpc_status_code=grpc_status, method_name=method
-            )
-            bucket = f"{name}_bucket{labels.removesuffix('}')}"
-            samples += [(f'{bucket},le="{bound}"}}', count) for bound, count in latencies.buckets()]
-            samples.append((f"{name}_sum{labels}", latencies.sum))
-            samples.append((f"{name}_count{labels}", sum(latencies.counts)))
-        return family(
-            name,
-            "histogram",
-            "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
-            " total",
-            samples,
-        )
-
-    def _http(self) -> Iterator[str]:
-        name = "livenessprobe_http_responses_total"
-        yield family(
-            name,
-            "counter",
-            "HTTP answers by path, or other, and by status code",
-            [
-                (series(name, code=str(code), endpoint=endpoint), number)
-                for (endpoint, code), number in self._answers.items()
-            ],
-        )
-        name = "livenessprobe_http_response_seconds"
-        yield family(
-            name,
-            "summary",
-            "Time from a request to its answer",
-            [(f"{name}_sum", self._answer_seconds), (f"{name}_count", self._answers.total())],
-        )
-
-    def _about_process(self) -> Iterator[str]:
-        for metric in self._process.collect():
-            # The library strips a counter's suffix, which is part of its name in this format.
-            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-            samples = [(sample.name, sample.value) for sample in metric.samples]
-            yield family(name, metric.type, metric.documentation, samples)
+        labels = {"driver_name": status.driver_name or "unknown-driver"}
+        for family in *self._calls.collect(), *_about_driver(status):
+            family.samples = [
+                sample._replace(labels=labels | sample.labels)
+                for sample in family.samples
+                if sample.labels.get("le") not in _PROBE_BUCKETS
+                or sample.labels["method_name"] == PROBE
+            ]
+            yield family
+        yield from _about_program(status)
 
 
-def _about_program(status: Status) -> Iterator[str]:
-    name = "livenessprobe_event_loop_lag_seconds"
-    yield family(name, "gauge", "How late the last Probe began", [(name, status.lag)])
-    name = "livenessprobe_build_info"
-    versions = series(name, python_version=platform.python_version(), version=__version__)
-    yield family(name, "gauge", "The versions that run here", [(versions, 1)])
+def _about_driver(status: Status) -> Iterator[Metric]:
+    """Yield the metrics about the driver; one that has no value yet has no sample."""
+    history, schedule, last = status.history, status.schedule, status.verdict.last
+    yield GaugeMetricFamily(
+        "livenessprobe_up",
+        "Whether the driver is healthy, as /healthz would say",
+        status.verdict.healthy,
+    )
+    state = GaugeMetricFamily(
+        "livenessprobe_state",
+        "How the last Probe ended; unknown if there was none, or too long ago",
+        labels=["state"],
+    )
+    for how, name in _STATES.items():
+        state.add_metric([name], how is status.state)
+    yield state
+    yield GaugeMetricFamily(
+        "livenessprobe_probe_latency_seconds",
+        "Time that the last Probe took",
+        last.latency if last else None,
+    )
+    yield GaugeMetricFamily(
+        "livenessprobe_probe_timeout_seconds", "Time that a Probe may take", schedule.probe_timeout
+    )
+    yield GaugeMetricFamily(
+        "livenessprobe_result_age_seconds",
+        "Time since the last Probe has ended",
+        status.verdict.age if last else None,
+    )
+    yield GaugeMetricFamily(
+        "livenessprobe_last_success_timestamp_seconds",
+        "When the last healthy Probe ended, since the epoch",
+        _time(history.last_success, status),
+    )
+    yield GaugeMetricFamily(
+        "livenessprobe_last_change_timestamp_seconds",
+        "When the driver turned healthy or unhealthy, since the epoch",
+        _time(history.last_change, status),
+    )
+    transitions = CounterMetricFamily(
+        "livenessprobe_transitions",
+        "Times that the driver turned healthy or unhealthy",
+        labels=["to"],
+    )
+    transitions.add_metric(["healthy"], history.became_healthy)
+    transitions.add_metric(["unhealthy"], history.became_unhealthy)
+    yield transitions
+    yield GaugeMetricFamily(
+        "livenessprobe_consecutive_failures",
+        "Probes since the last healthy one",
+        history.consecutive_failures,
+    )
+    failures = CounterMetricFamily(
+        "livenessprobe_failures",
+        "Probes that were not healthy, by how they ended",
+        labels=["reason"],
+    )
+    for how, number in history.failures.items():
+        failures.add_metric([_STATES[how]], number)
+    yield failures
+    yield GaugeMetricFamily(
+        "livenessprobe_probe_interval_seconds",
+        "Time from the start of the last Probe to when the next is due",
+        schedule.next_interval,
+    )
+    periods = [caller.period for caller in schedule.callers]
+    yield GaugeMetricFamily("livenessprobe_callers", "Callers whose period is known", len(periods))
+    yield GaugeMetricFamily(
+        "livenessprobe_caller_period_seconds",
+        "The shortest period of a caller",
+        min(periods, default=None),
+    )
+    yield CounterMetricFamily(
+        "livenessprobe_missed_deadlines",
+        "Times that there was no new result when there should have been one",
+        status.missed_deadlines,
+    )
+
+
+def _time(result: ProbeResult | None, status: Status) -> float | None:
+    return None if result is None else result.finished_at + status.epoch
+
+
+def _about_program(status: Status) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "livenessprobe_event_loop_lag_seconds", "How late the last Probe began", status.lag
+    )
+    yield InfoMetricFamily(
+        "livenessprobe_build",
+        "The versions that run here",
+        {"python_version": platform.python_version(), "version": __version__},
+    )
     with suppress(OSError):  # no descriptor is left
         threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
-        name = "process_threads"
-        yield family(name, "gauge", "Number of threads of the process.", [(name, len(threads))])
+        yield GaugeMetricFamily(
+            "process_threads", "Number of threads of the process.", len(threads)
+        )

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from livenessprobe import __version__
 from livenessprobe.health.result import ProbeStatus
-from livenessprobe.telemetry.metrics import GET_PLUGIN_INFO, PROBE, Metrics
+from livenessprobe.telemetry.metrics import CONTENT_TYPE, GET_PLUGIN_INFO, PROBE, Metrics
 from tests.world import EPOCH, PROBE_TIMEOUT, World
 
 READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
@@ -84,6 +84,10 @@ def test_the_reference_would_write_its_metric_so(metrics: Metrics) -> None:
     ]
 
 
+def test_the_content_type_is_the_references() -> None:
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
+
 def test_every_metric_says_what_it_is(metrics: Metrics, world: World) -> None:
     metrics.observe_call(PROBE, "OK", 0.002)
     world.observe(READY, 10.0)
@@ -146,7 +150,19 @@ def test_once_the_name_is_known_no_series_is_without_it(metrics: Metrics, world:
 
 
 @pytest.mark.parametrize(
-    "name", ['a"b\\c\nd\u202e<script>', "\x00\r\x1b[2J", "# EOF", "\N{SNOWMAN}"]
+    "name",
+    [
+        'a"b\\c\nd\u202e<script>',
+        "\x00\r\x1b[2J",
+        "# EOF",
+        "\N{SNOWMAN}",
+        "1.0",
+        "1.0\r",
+        "a_count 1\na_sum 2\n",
+        ',le="1.0",method_name="x"',
+        ",le=",
+        ",le=\\",
+    ],
 )
 def test_any_name_is_a_label(metrics: Metrics, world: World, name: str) -> None:
     world.driver_name = name
