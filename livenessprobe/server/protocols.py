@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import sys
 import time
-from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+from wsgiref.handlers import format_date_time
 
 from hypercorn.config import Config
 from hypercorn.protocol.events import Response
@@ -67,7 +67,7 @@ class _Config(Config):
 
 @lru_cache(maxsize=1)  # formatting takes 3 us of the 120 that a response does
 def _date(second: int) -> list[tuple[bytes, bytes]]:
-    return [(b"date", formatdate(second, usegmt=True).encode("ascii"))]
+    return [(b"date", format_date_time(second).encode("ascii"))]
 
 
 def configure() -> Config:
