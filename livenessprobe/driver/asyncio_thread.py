@@ -1,22 +1,22 @@
-"""Await an asyncio coroutine from trio: in a worker thread, under an event loop of its own.
+"""Runs an asyncio coroutine from trio, in a worker thread with an event loop of its own.
 
-A trio cancellation is passed on to the asyncio task, and `Loops.run` returns or raises only once
-that task has ended: the caller's cancel scope bounds everything that was opened on the other side.
+A trio cancellation is passed on to the asyncio task, and `Loops.run` returns or raises only after
+that task has ended. So the caller's cancel scope bounds everything that the coroutine opens.
 
     trio task                          worker thread
     ---------                          -------------
     start_thread_soon  ------------->  asyncio.Runner.run(coroutine)
     wait_task_rescheduled                |
-      cancelled: abort() ------------->  TURNS, for what has arrived by now
-                                         task.cancel(), unwinds, closes its sockets
+      cancelled: abort() ------------->  CANCEL_DELAY iterations of the event loop
+                                         task.cancel(): unwinds, closes its sockets
                        <-------------  deliver(outcome)
 
-The turns are for when this program is stopped, or starved, until after a deadline. An answer that
-has come meanwhile lies in the socket, and the first thing to run is the cancellation.
+The delay is for a process that was stopped or starved until after its deadline: a reply that is
+already in the socket's buffer is read before the task is cancelled, and counts.
 
-To make a loop and to end it takes a tenth of a call's CPU time, and three descriptors, which the
-next call might not find. So the loop waits for that one, idle and in no thread, if this one came to
-its result undisturbed and left no task behind. Else it is closed, with all that is on it.
+Creating and closing an event loop takes a tenth of a call's CPU time and three descriptors, which
+may be missing the next time. So a loop is kept for the next call, idle and in no thread, if its
+call was not cancelled, raised nothing and left no task behind. Otherwise it is closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import asyncio
 import errno
 import selectors
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
@@ -36,38 +36,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TURNS = 8
-"""Turns of the event loop that a cancelled call still gets. None of them waits for anything.
+CANCEL_DELAY = 8
+"""Iterations of the event loop between a cancellation and its delivery. None of them waits.
 
-Reading an answer, waking the call and closing the connection take four, so this leaves as many for
-an answer in parts. A turn takes microseconds, unless a flood comes in, see `MAX_READ_BYTES`.
+Reading a reply, resuming the call and closing the connection take four; the rest is for a reply
+that arrives in parts. An iteration takes microseconds, since the size of a read is limited.
 """
-
-
-MAX_READ_BYTES = 16 * 1024
-"""All that is read at once, so that a flood of small frames cannot hold up a cancellation.
-
-Each takes some 20 us, so asyncio's own 256 KiB could take half a second. A reply has 100 bytes.
-"""
-
-
-def limit_reads(transport: Any) -> None:
-    """Let a transport of asyncio's read `MAX_READ_BYTES` at once, by its undocumented attribute."""
-    transport.max_size = MAX_READ_BYTES
 
 
 class Loops:
-    """The loops that calls run on, one for each call at a time. To be closed when none runs."""
+    """Event loops that are used again, one for each call in flight. The owner closes them."""
 
     def __init__(self) -> None:
         self._idle: list[asyncio.Runner] = []
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Return what `await call()` gives on an asyncio loop in a worker thread.
+        """Return the result of `await call()`, run by asyncio in a worker thread.
 
-        Raises what it raises, and OSError if the machine has no thread or descriptor left for it.
-        `trio.Cancelled` is raised after the coroutine was cancelled and has ended; if it ends with
-        a result all the same, that result counts.
+        Raises what it raises, and OSError if the system has no thread or descriptor left. If
+        cancelled, raises `trio.Cancelled` after the coroutine has ended; if the coroutine ends
+        with a result or an error of its own, that is returned or raised instead.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         task = trio.lowlevel.current_task()
@@ -79,7 +67,7 @@ class Loops:
 
         def abort(_: object) -> trio.lowlevel.Abort:
             worker.cancel()
-            return trio.lowlevel.Abort.FAILED  # the thread is still there: deliver() ends the wait
+            return trio.lowlevel.Abort.FAILED  # the thread still runs: deliver() ends the wait
 
         try:
             trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
@@ -89,18 +77,18 @@ class Loops:
             return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
         except asyncio.CancelledError:
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise  # nobody here asked for it
+            raise  # the coroutine cancelled itself
 
     def close(self) -> None:
-        """Close the loops. Another call would make another."""
+        """Close the idle loops. No call may be in flight; a later call creates a new loop."""
         while self._idle:
             self._idle.pop().close()
 
 
 class _Worker(Generic[T]):
-    """One asyncio task, and the means to cancel it from another thread.
+    """One call: runs in a worker thread, can be cancelled from another thread.
 
-    It takes its runner from those that are `idle`, if there is one, and puts it back there.
+    It takes its runner from `idle`, if there is one, and returns it there.
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]], idle: list[asyncio.Runner]) -> None:
@@ -115,13 +103,13 @@ class _Worker(Generic[T]):
             runner = self._idle.pop()
         except IndexError:
             runner = asyncio.Runner(loop_factory=_new_event_loop)
-        undisturbed = False
+        reusable = False
         try:
-            loop = runner.get_loop()  # only with a loop is there a coroutine
+            loop = runner.get_loop()  # raises before a coroutine is created and never awaited
             result = runner.run(self._main())
-            undisturbed = not (self._cancelled or asyncio.all_tasks(loop))
+            reusable = not (self._cancelled or asyncio.all_tasks(loop))
         finally:
-            if undisturbed:
+            if reusable:
                 self._idle.append(runner)
             else:
                 runner.close()
@@ -130,8 +118,8 @@ class _Worker(Generic[T]):
     async def _main(self) -> T:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
-        # cancel() sets its flag first and looks for the loop then; here it is the other way
-        # round, so that one of the two sees the other.
+        # cancel() sets the flag and then reads the loop; this sets the loop and then reads the
+        # flag. So at least one of the two threads sees what the other has set.
         if self._cancelled:
             raise asyncio.CancelledError
         return await self._call()
@@ -139,15 +127,15 @@ class _Worker(Generic[T]):
     def cancel(self) -> None:
         self._cancelled = True
         if self._loop is not None and self._task is not None:
-            # The call may just have ended by itself. Then its loop is closed, or has another
-            # call by now, and the turns do nothing to that.
+            # If the task has just ended, its loop is closed (RuntimeError) or runs another call,
+            # and cancelling a task that is done has no effect.
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_cancel_soon, self._loop, self._task, TURNS)
+                self._loop.call_soon_threadsafe(_cancel_after, CANCEL_DELAY, self._task)
 
 
-def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T], turns: int) -> None:
-    if turns:
-        loop.call_soon(_cancel_soon, loop, task, turns - 1)
+def _cancel_after(iterations: int, task: asyncio.Task[T]) -> None:
+    if iterations:
+        task.get_loop().call_soon(_cancel_after, iterations - 1, task)
     else:
         task.cancel()
 
@@ -162,16 +150,17 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 class _EventLoop(asyncio.SelectorEventLoop):
-    """asyncio's, but one that lacked a descriptor to be made does not trip over that when freed.
+    """An event loop that can be freed silently when no descriptor was left to create it.
 
-    The garbage collector's "Exception ignored" would be on stderr, which is the log.
+    `BaseEventLoop.__del__` closes a loop that is not closed, and fails for one whose `__init__`
+    failed; Python then prints "Exception ignored" to stderr, which is the log.
     """
 
-    _made = False
+    _initialized = False
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         super().__init__(selector)
-        self._made = True
+        self._initialized = True
 
     def is_closed(self) -> bool:
-        return not self._made or super().is_closed()
+        return not self._initialized or super().is_closed()

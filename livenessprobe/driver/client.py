@@ -1,17 +1,27 @@
-"""The calls to the driver, each on a connection of its own.
+"""Calls `Identity.Probe` and `Identity.GetPluginInfo` of the CSI driver, one call at a time.
 
-A connection that is kept and used again outlives an unlinked socket, and would report a driver
-healthy that nobody can reach any more. So each Probe dials. The connection of the last answered
-call stays open, idle, until the next call (see `held_connection`). `GetPluginInfo` proves nothing,
-so it uses that one: a driver that serves one connection at a time can answer it.
+Each Probe makes a new connection: an old one keeps working after its socket file is removed, and
+would report a driver as healthy that nobody can reach any more.
 
-What a driver does wrong leaves here as one of `errors`, raised where it is seen. Any other
-exception is a bug of this program, not a fault of the driver, and passes through.
+    probe                  get_name                held connection
+    -----                  --------                ---------------
+    cancels get_name                               closed before a Probe connects
+    connects, calls
+    answered        ------------------------->     open and idle, see `held_connection`
+                           calls on it    <---     taken
+                           answered       --->     open and idle
+
+So the driver never has two connections. One that serves a single connection at a time can answer
+both calls, and a hanging `GetPluginInfo` delays no Probe.
+
+Every failure of the driver is raised as a `DriverError`, where it is detected. Any other exception
+is a bug of this program and is not caught here.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -25,8 +35,8 @@ from generated.csi.v1 import (
     ProbeResponse,
 )
 from livenessprobe.driver.asyncio_thread import Loops
-from livenessprobe.driver.dial import not_asked
-from livenessprobe.driver.grpclib_internals import CallChannel
+from livenessprobe.driver.dial import own_failure
+from livenessprobe.driver.grpclib_internals import CallChannel, UnprocessedError
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
 from livenessprobe.health.errors import RPCError
@@ -45,21 +55,19 @@ MAX_NAME = 255
 """Characters of a driver's name, which is in every log line and series; CSI allows 63."""
 
 DEADLINE_GRACE = 1
-"""Seconds by which the deadline that the driver gets is behind ours, at least.
+"""Seconds, at least, from our deadline to the deadline that is sent to the driver.
 
-With the same one, the driver would end the call a moment before or after it is cut off here, and
-which of the two comes first would be chance.
+With equal deadlines it would be chance whether the driver or this program ends the call first.
 """
 
-# It says nothing, and betterproto takes its time to make one.
-_PROBE_REQUEST = ProbeRequest()
+_PROBE_REQUEST = ProbeRequest()  # made once, since betterproto is slow
 
 
 class Driver:
-    """The CSI driver that listens on the UNIX socket at `socket_path`; to be closed in the end.
+    """The CSI driver that listens on the UNIX socket at `socket_path`. The owner closes it.
 
-    The timeout of a call, in seconds, is for the driver's `grpc-timeout`; what ends a call that
-    outlasts it is the caller's cancel scope, and nothing else.
+    Both calls take a `timeout` in seconds, which is only sent to the driver, as `grpc-timeout`:
+    the caller's cancel scope ends a call that takes longer.
     """
 
     def __init__(self, socket_path: str) -> None:
@@ -67,6 +75,10 @@ class Driver:
         self._loops = Loops()
         self._socket_file = SocketFile(socket_path)
         self._held = HeldConnection()
+        self._call_lock = trio.Lock()
+        self._get_name_scope = trio.CancelScope()
+        # A thread that is abandoned in a hanging file system keeps the only token.
+        self._look_limiter = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
         return f"<Driver {self._socket_path!r}>"
@@ -74,50 +86,58 @@ class Driver:
     async def probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`.
 
-        One at a time. An answered Probe leaves its connection open, until the next or `close`.
+        Cancels a `get_name` in flight. An answered Probe leaves its connection open.
         """
 
         async def call(channel: Channel) -> bool:
-            self._socket_file.note()  # here in the thread, where it may take its time
+            self._socket_file.note()  # in the worker thread, since the file system may hang
             reply = await _unary(channel, "Probe", _PROBE_REQUEST, ProbeResponse)
             return reply.ready is not False  # CSI: absent means ready
 
-        self._held.close()  # first, so that the driver never has two of them
-        return await self._call(call, timeout)
+        self._get_name_scope.cancel()
+        async with self._call_lock:
+            self._held.close()
+            return await self._call(call, timeout)
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
-        """Call `Identity.GetPluginInfo`; return the name. Raises `DriverError`.
+        """Call `Identity.GetPluginInfo`; return the driver's name. Raises `DriverError`.
 
-        It uses the connection that the last answered call has left open, if there is one.
+        Uses the connection that the last answered call left open, or else a new one. Raises
+        `RPCError` with the status Canceled if a Probe starts meanwhile.
         """
+        with trio.CancelScope() as self._get_name_scope:
+            async with self._call_lock:
+                name = await self._get_name(timeout)
+            if 0 < len(name) <= MAX_NAME:
+                return name
+            flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
+            raise RPCError("Internal", flaw)
+        raise RPCError("Canceled", "GetPluginInfo was cancelled, since a Probe was due")
 
+    async def _get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - see above
         async def call(channel: Channel) -> str:
             request = GetPluginInfoRequest()
             return (await _unary(channel, "GetPluginInfo", request, GetPluginInfoResponse)).name
 
         idle = self._held.detach()
         try:
-            name = await self._call(call, timeout, idle)
+            return await self._call(call, timeout, idle)
         finally:
             if idle is not None:
                 idle.sock.close()
-        if not 0 < len(name) <= MAX_NAME:
-            flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
-            raise RPCError("Internal", flaw)
-        return name
 
     async def wait_disconnected(self) -> None:
         """Wait until the driver closes the connection that the last answered call left open.
 
-        Returns once per connection; calls may come and go meanwhile. For one task at a time, which
-        should always wait here: it is also what answers the driver's PINGs on that connection.
+        Returns once per connection, whatever calls are made meanwhile. One task calls it, again
+        and again: it also acknowledges the driver's PINGs on that connection.
         """
         await self._held.wait_disconnected()
 
     async def socket_changed(self) -> bool:
-        """Return whether another socket file is there now than when the last Probe began.
+        """Return whether the socket file is another one than when the last Probe began.
 
-        If the file system hangs, so does this; a cancellation ends it all the same.
+        Waits as long as the file system hangs; can be cancelled.
         """
         started = False
 
@@ -127,14 +147,16 @@ class Driver:
             return self._socket_file.changed()
 
         try:
-            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                look, abandon_on_cancel=True, limiter=self._look_limiter
+            )
         except RuntimeError:
             if started:
                 raise
-            return False  # no thread is left for it; the next look may have one
+            return False  # no thread could be started; the next call tries again
 
     def close(self) -> None:
-        """Close what calls have left open for the next. Inside trio, when none is in flight."""
+        """Close the held connection and the event loops, inside trio. No call may be in flight."""
         self._held.close()
         self._loops.close()
 
@@ -146,18 +168,18 @@ class Driver:
     ) -> T:
         run = partial(_call, self._socket_path, _wire_timeout(seconds), idle, call)
         try:
-            result, left = await self._loops.run(run)
-        except OSError as error:  # no thread or no descriptor was left for the event loop
-            raise not_asked(self._socket_path, error) from error
-        if left is not None:
-            self._held.hold(left)
+            result, idle = await self._loops.run(run)
+        except OSError as error:  # no thread, or no descriptor for the event loop
+            raise own_failure(self._socket_path, error) from error
+        if idle is not None:
+            self._held.hold(idle)
         return result
 
 
 def _wire_timeout(seconds: float) -> str:
-    """Return the `grpc-timeout`, of 8 digits at most: milliseconds, as grpc-go has for minutes.
+    """Return the value of `grpc-timeout`, in milliseconds: PROTOCOL-HTTP2.md allows 8 digits.
 
-    grpclib's own has whole seconds, rounded down, which can be as early as ours.
+    grpclib's own value is in whole seconds, rounded down, which can be as early as our deadline.
     """
     return f"{min(1000 * (math.ceil(seconds) + DEADLINE_GRACE), 99_999_999)}m"
 
@@ -167,19 +189,27 @@ async def _call(
     timeout: str,  # noqa: ASYNC109 - sent as it is
     idle: IdleConnection | None,
     call: Callable[[Channel], Awaitable[T]],
-    *,
-    again: bool = True,
 ) -> tuple[T, IdleConnection | None]:
-    channel = CallChannel(path, timeout, idle)
+    """Return the call's result and its connection, if that is still of use.
+
+    As grpc-go does, repeats once a call that the driver did not process (gRFC A6, transparent
+    retries).
+    """
+    with suppress(UnprocessedError):
+        return await _attempt(CallChannel(path, timeout, idle), call)
+    try:
+        return await _attempt(CallChannel(path, timeout, None), call)
+    except UnprocessedError as error:
+        raise error.rpc_error from None
+
+
+async def _attempt(
+    channel: CallChannel, call: Callable[[Channel], Awaitable[T]]
+) -> tuple[T, IdleConnection | None]:
     try:
         return await call(channel), await channel.detach()
-    except RPCError:
-        if not (again and channel.unprocessed):
-            raise
     finally:
         await channel.aclose()
-    # As grpc-go does, once, when the driver has surely not begun with the request.
-    return await _call(path, timeout, None, call, again=False)
 
 
 async def _unary(channel: Channel, method: str, request: object, reply_type: type[T]) -> T:
@@ -188,7 +218,7 @@ async def _unary(channel: Channel, method: str, request: object, reply_type: typ
     async with channel.request(route, cardinality, type(request), reply_type) as stream:
         await stream.send_message(request, end=True)
         reply = await stream.recv_message()
-        # The generated stub leaves this to the end of the block, which skips it if the connection
-        # is about to close: a message without a status would count.
+        # grpclib's stub waits for the trailers only if the connection is not closing, and would
+        # return a message without a status.
         await stream.recv_trailing_metadata()
-    return cast("T", reply)  # it is there, or `Reply` would not have let the trailers pass
+    return cast("T", reply)  # not None: `Reply` refuses trailers without a message

@@ -1,4 +1,4 @@
-"""Replies, read strictly: a driver that answers garbage must not be called healthy."""
+"""A grpclib codec that refuses malformed replies, which must not count as healthy."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from livenessprobe.health.errors import RPCError
 
 
 class StrictCodec(ProtoCodec):
-    """grpclib's codec for the replies that `protobuf` can read."""
+    """grpclib's protobuf codec, with the strict parser of `livenessprobe.protobuf`."""
 
     def decode(self, data: bytes, message_type: Any) -> Any:
-        """Return the message; raise `RPCError` if `data` is not exactly one."""
+        """Return the message; raise `RPCError` unless `data` is exactly one."""
         try:
             return protobuf.parse(data, message_type)
         except protobuf.MalformedMessageError as error:

@@ -1,6 +1,7 @@
-"""From a socket path to a connected socket, or to the reason why there is none.
+"""Connects the driver's UNIX socket, or explains why it cannot be connected.
 
-The reasons are for whoever is woken up by them: what is in the way, where, and whose it is.
+The text of an error names the path at fault, its owner and mode where permissions matter, and
+tells the driver's failures from livenessprobe's own.
 """
 
 import asyncio
@@ -14,9 +15,9 @@ from pathlib import Path
 from livenessprobe.health.errors import DriverUnreachableError
 
 RETRY = 0.02
-"""Seconds between attempts while the driver's queue of connections is full.
+"""Seconds between attempts while the queue of the driver's listening socket is full.
 
-The kernel does not tell when there is room again; this is short beside any timeout.
+The kernel reports no event when it has room again. This is short beside any timeout.
 """
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
@@ -25,17 +26,18 @@ _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a 
 
 
 async def dial(path: str) -> socket.socket:
-    """Connect to the UNIX socket at `path`; raise `DriverUnreachableError` if that cannot be.
+    """Return a non-blocking socket connected to `path`, owned by the caller.
 
-    Unlike asyncio's own connect, this one waits as long as the queue of connections is full,
-    instead of taking the socket for connected. It says so if it is cancelled meanwhile.
+    Raises `DriverUnreachableError` if that fails, and also if it is cancelled: until then it waits
+    while the queue of the listening socket is full. asyncio's own connect takes EAGAIN, which a
+    full queue gives (unix(7)), for EINPROGRESS, and the socket for connected.
     """
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise not_asked(path, error) from error
+        raise own_failure(path, error) from error
     try:
-        while not _connect(sock, path):  # noqa: ASYNC110 - the kernel tells no event
+        while not _connect(sock, path):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(RETRY)
     except OSError as error:
         sock.close()
@@ -49,8 +51,8 @@ async def dial(path: str) -> socket.socket:
     return sock
 
 
-def not_asked(path: str, error: OSError) -> DriverUnreachableError:
-    """Return the failure of a Probe that this program had no means for."""
+def own_failure(path: str, error: OSError) -> DriverUnreachableError:
+    """Return the error of a call for which this program itself lacked something."""
     lack = "has no descriptor, thread or memory left"
     reason = lack if error.errno in _EXHAUSTED else "may not open a socket"
     return DriverUnreachableError(
@@ -67,7 +69,7 @@ def _connect(sock: socket.socket, path: str) -> bool:
 
 
 def _reason(path: str, error: OSError) -> str:
-    words = error.strerror or str(error)
+    text = error.strerror or str(error)
     try:
         match error.errno:
             case errno.ENOENT:
@@ -79,9 +81,9 @@ def _reason(path: str, error: OSError) -> str:
             case errno.EPROTOTYPE:
                 return "not a stream socket, which gRPC needs"
             case _:
-                return words
-    except OSError:  # what is in the way has changed since; the next Probe says so
-        return words
+                return text
+    except OSError:  # the path has changed meanwhile: the next Probe explains its new state
+        return text
 
 
 def _missing(path: Path) -> str:
@@ -92,7 +94,7 @@ def _missing(path: Path) -> str:
     if not directory.is_dir():
         return f"no such directory: {directory}, where the driver's volume should be mounted"
     if path.exists():
-        raise FileExistsError  # since a moment ago
+        raise FileExistsError  # created since the attempt
     if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
     return f"no such file: there is no socket of this name in {directory}, and no volume is there"
@@ -101,7 +103,8 @@ def _missing(path: Path) -> str:
 def _is_in_a_volume(directory: Path) -> bool:
     """Return whether anything but the root is mounted at `directory` or above it.
 
-    Asked of the kernel's list, since a volume may be a directory of the same file system.
+    Read from mountinfo (proc(5)), which has octal escapes: a bind mount, such as a hostPath
+    volume, may have the device number of the directory that it is mounted on.
     """
     real = directory.resolve()
     mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")
@@ -134,9 +137,10 @@ def _denied(path: Path) -> str:
 
 
 def _innermost(path: Path, wanted: int) -> tuple[Path, os.stat_result, int]:
-    """Return the socket, or the first directory on the way to it that may not be searched.
+    """Return the socket, or the directory above it that may not be searched.
 
-    And as what it is wanted: to be written to, or to be searched.
+    With it come its status and the permission that is wanted: `os.W_OK` to connect the socket,
+    `os.X_OK` to search the directory.
     """
     try:
         return path, path.stat(), wanted
@@ -145,7 +149,7 @@ def _innermost(path: Path, wanted: int) -> tuple[Path, os.stat_result, int]:
 
 
 def _mode_allows(status: os.stat_result, wanted: int) -> bool:
-    """Return whether the mode gives these rights to this process; the first class counts."""
+    """Return whether the mode bits of the process's class (owner, group, others) allow `wanted`."""
     if status.st_uid == os.geteuid():
         rights = status.st_mode >> 6
     elif status.st_gid in {os.getegid(), *os.getgroups()}:

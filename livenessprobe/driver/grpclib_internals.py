@@ -1,13 +1,19 @@
-"""grpclib's channel for one call, and all that reaches into grpclib's private names.
+"""A grpclib channel for one call, with limits on what it reads and a connection that surely closes.
 
-grpclib ends a call for frames that are to be ignored, for empty DATA and for a GOAWAY that lets the
-call go on; it waits for trailers after the end of a stream; it has one error for every RST_STREAM;
-and it closes in the background. tests/upstream/test_grpclib.py shows each. So HTTP/2's events come
-here first, and `Reply` judges them: what grpclib gets to see is a valid reply. Whatever ends a call
-before that is raised in it, as the `RPCError` that it means.
+HTTP/2's events pass `Reply` before they reach grpclib, so that grpclib sees nothing but a valid
+reply; whatever ends the call earlier is raised in it as the `RPCError` that grpc-go would report.
+What grpclib does wrong with other events is in tests/upstream/test_grpclib.py, each with a test.
 
-The connection of an answered call can be detached: it then belongs to no event loop, and its owner
-closes it or gives it to another channel.
+What this module relies on beyond the documentation, tested in tests/upstream:
+
+    grpclib.client     Channel._create_connection, overridden; Channel._loop
+    grpclib.config     Configuration.__for_client__, overridden: it validates for each channel anew
+    grpclib.protocol   H2Protocol with connection_made, data_received and connection_lost overridden
+                       and its attributes handler, config, connection and processor set;
+                       Connection with flush;
+                       EventsProcessor with process, close and process_*_received overridden and
+                       its attributes processors and streams; Stream.wrapper
+    asyncio            max_size, the most bytes that a transport reads at once
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from grpclib.client import Channel, Handler
@@ -23,7 +30,6 @@ from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Pro
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
-from livenessprobe.driver.asyncio_thread import limit_reads
 from livenessprobe.driver.codec import StrictCodec
 from livenessprobe.driver.dial import dial
 from livenessprobe.driver.h2_internals import (
@@ -48,13 +54,19 @@ if TYPE_CHECKING:
         TrailersReceived,
     )
 
+MAX_READ_BYTES = 16 * 1024
+"""Bytes read at once, so that a flood of small frames cannot delay a cancellation.
+
+A frame takes some 20 us, so the 256 KiB of asyncio's default could take half a second. A reply has
+100 bytes.
+"""
+
 MAX_RECEIVED_BYTES = 2 * MAX_MESSAGE_BYTES + 2 * MAX_HEADER_LIST_BYTES
-"""All that may come during one call: a reply of the largest size, in small frames, and others."""
+"""Bytes received during one call: a reply of the largest size, in small frames among others."""
 
-# The type of the first frame of an HTTP/2 connection. It stands behind three bytes of length.
-_SETTINGS = b"\x04"
+_SETTINGS = b"\x04"  # the type of the first frame that a server sends: RFC 9113 section 3.4
 
-_BREACH = "the driver breaks the HTTP/2 protocol"
+_PROTOCOL_ERROR = "the driver breaks the HTTP/2 protocol"
 
 # The fields of a valid reply that grpclib looks at.
 _HEADERS: list[Any] = [(":status", "200"), ("content-type", "application/grpc")]
@@ -62,7 +74,7 @@ _TRAILERS: list[Any] = [("grpc-status", "0")]
 
 
 class _ClientConfiguration(Configuration):
-    """What grpclib makes of a configuration, and validates, for each channel: made once."""
+    """A configuration that is validated once, not for each channel."""
 
     def __for_client__(self) -> Configuration:
         return self
@@ -71,9 +83,20 @@ class _ClientConfiguration(Configuration):
 _CONFIGURATION = _ClientConfiguration(**vars(Configuration().__for_client__()))
 
 
+class UnprocessedError(Exception):
+    """The call failed, and the driver has not processed it: it may be repeated.
+
+    PROTOCOL-HTTP2.md, "Errors": a stream refused, or higher than a GOAWAY's last stream.
+    """
+
+    def __init__(self, rpc_error: RPCError) -> None:
+        super().__init__(str(rpc_error))
+        self.rpc_error = rpc_error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleConnection:
-    """A connection without a call on it. Its owner closes `sock`."""
+    """A connection without a call on it, bound to no event loop. The owner closes `sock`."""
 
     sock: socket.socket
     http2: ClientConnection
@@ -82,7 +105,8 @@ class IdleConnection:
 class CallChannel(Channel):
     """A channel to the UNIX socket at `path` for one call, on a new connection or on `idle`.
 
-    `timeout` is the request's `grpc-timeout`; nothing here ends a call that outlasts it.
+    Owns `idle` from the first request on; the owner of the channel calls `aclose` in any case.
+    `timeout` is the request's `grpc-timeout`; nothing here ends a call that takes longer.
     """
 
     def __init__(self, path: str, timeout: str, idle: IdleConnection | None) -> None:
@@ -91,11 +115,6 @@ class CallChannel(Channel):
         self._timeout = timeout
         self._idle = idle
         self._connection: _Connection | None = None
-
-    @property
-    def unprocessed(self) -> bool:
-        """Whether the call failed and the driver surely did nothing for it."""
-        return self._connection is not None and self._connection.unprocessed
 
     async def _create_connection(self) -> H2Protocol:
         if self._idle is None:
@@ -106,12 +125,16 @@ class CallChannel(Channel):
         http2.timeout = self._timeout
         self._connection = connection = _Connection(self._socket_path, http2)
         await self._loop.create_unix_connection(lambda: connection, sock=sock)
-        if connection.call.error is not None:  # so soon that no stream could be told
+        if connection.call.error is not None:  # there was no stream yet to raise it in
             raise connection.call.error
         return connection
 
     async def detach(self) -> IdleConnection | None:
-        """Return the connection for another owner; None if it is of no use. Closes the channel."""
+        """Close the channel, but not its connection; return that, or None if it is unusable.
+
+        The caller owns the connection. If the driver has ended it already, the returned socket is
+        one whose peer is closed, so that its owner sees the end too.
+        """
         idle = None if self._connection is None else self._connection.detach()
         if idle is None:
             return None
@@ -123,85 +146,78 @@ class CallChannel(Channel):
         return idle
 
     async def aclose(self) -> None:
-        """Close the connection and wait until its descriptor is gone."""
+        """Close the connection and wait until its descriptor is closed. May be called twice."""
         self.close()
         if self._connection is not None:
             await self._connection.aclose()
 
 
 class _Connection(H2Protocol):
-    """The protocol of one connection; whatever arrives goes to h2, and its events to `reply`."""
+    """An asyncio protocol: passes received bytes to h2, and h2's events to `call`."""
 
     def __init__(self, path: str, http2: ClientConnection) -> None:
         super().__init__(Handler(), _CONFIGURATION, http2.config)
         self._path = path
         self._http2 = http2
         self._reused = http2.highest_outbound_stream_id > 0
-        self._start = _SETTINGS * 4 if self._reused else b""
+        self._first_bytes = b""
         self._received = 0
         self._lost = asyncio.Event()
         self._detached = False
 
-    @property
-    def unprocessed(self) -> bool:
-        """Whether the call failed and the driver surely did nothing for it."""
-        ended_idle = self._reused and self.call.closed_by_driver and not self.call.reply.started
-        return self.call.unprocessed or ended_idle
-
     def connection_made(self, transport: Any) -> None:
-        limit_reads(transport)
+        transport.max_size = MAX_READ_BYTES
         self._transport: asyncio.Transport = transport
         self.connection = Connection(self._http2, transport, config=self.config)
-        self.processor = self.call = _Processor(
-            self._path, transport, self.handler, self.connection
+        self.processor = self.call = _Call(
+            self._path, transport, self.handler, self.connection, reused=self._reused
         )
         self.connection.flush()
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._count(data)
+            self._check(data)
             for event in self._events(data):
                 self.call.process(event)
-        except RPCError as error:
+        except (RPCError, UnprocessedError) as error:
             self.call.fail(error)
         else:
             self.connection.flush()
 
-    def _count(self, data: bytes) -> None:
+    def _check(self, data: bytes) -> None:
         self._received += len(data)
-        self._start = (self._start + data[:4])[:4]
-        if self._start[3:] not in (b"", _SETTINGS):
+        # RFC 9113 section 4.1: three bytes of length, one of type.
+        self._first_bytes += data[: 4 - len(self._first_bytes)]
+        if not self._reused and self._first_bytes[3:] not in (b"", _SETTINGS):
             raise _unavailable(self._path, "the driver does not speak HTTP/2")
         if self._received > MAX_RECEIVED_BYTES:
-            raise _limit(self._path, f"{MAX_RECEIVED_BYTES} bytes for a reply, frames and all")
+            raise _too_large(self._path, f"{MAX_RECEIVED_BYTES} bytes for a reply, frames and all")
 
     def _events(self, data: bytes) -> list[Event]:
         try:
             return self._http2.receive_data(data)
         except H2Error as error:
             if limit_exceeded(error):
-                raise _limit(self._path, f"{MAX_HEADER_LIST_BYTES} bytes of headers") from error
-            raise _unavailable(self._path, f"{_BREACH}: {error}") from error
+                raise _too_large(self._path, f"{MAX_HEADER_LIST_BYTES} bytes of headers") from error
+            raise _unavailable(self._path, f"{_PROTOCOL_ERROR}: {error}") from error
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost.set()
-        self.call.closed_by_driver = not self.call.failed
         if isinstance(exc, Exception) and not isinstance(exc, OSError):
             self.call.fail(exc)  # a bug: asyncio closes the transport for it
-        elif not self.call.reply.complete:
-            reason = self.call.goaway or "the driver closed the connection before it answered"
-            self.call.fail(_unavailable(self._path, reason))
+        else:
+            self.call.connection_lost()
 
     def detach(self) -> IdleConnection | None:
-        """Return the idle connection as one that outlives its transport; None if it is no good."""
-        if self.call.failed or self._transport.get_write_buffer_size():
+        """Return the idle connection, which outlives this transport; None if it is unusable."""
+        if self.call.state is _State.FAILED or self._transport.get_write_buffer_size():
             return None
         try:
-            if self.call.closed_by_driver:
-                sock = _closed_socket()
+            if self.call.state is _State.ENDED_BY_DRIVER:
+                sock = _socket_at_eof()
             else:
                 sock = self._transport.get_extra_info("socket").dup()
-        except OSError:  # no descriptor is left; the Probe was answered all the same
+        except OSError:  # no descriptor is left; the call was answered all the same
             return None
         self._detached = True
         return IdleConnection(sock=sock, http2=self._http2)
@@ -213,93 +229,115 @@ class _Connection(H2Protocol):
             self._http2.close()
 
 
-class _Processor(EventsProcessor):
-    """What HTTP/2's events mean for the one call."""
+class _State(Enum):
+    """Of a connection during its call."""
+
+    OPEN = "open"
+    ENDED_BY_DRIVER = "ended by the driver"
+    """GOAWAY or end of file: no other call can follow, but this one may be or get answered."""
+    FAILED = "failed"
+    """Closed by this program, because the call failed or invalid data followed its reply."""
+
+
+class _Call(EventsProcessor):
+    """Processes HTTP/2's events for the one call on a connection, and ends it with its error."""
 
     def __init__(
-        self, path: str, transport: Any, handler: AbstractHandler, connection: Connection
+        self,
+        path: str,
+        transport: Any,
+        handler: AbstractHandler,
+        connection: Connection,
+        *,
+        reused: bool,
     ) -> None:
         super().__init__(handler, connection)
         self._path = path
         self._transport = transport
-        self.reply = Reply()
+        self._reused = reused
+        self._reply = Reply()
+        self._end = "the driver closed the connection before it answered"
+        self.state = _State.OPEN
         self.error: Exception | None = None
         """What the call fails with."""
-        self.failed = False
-        """It did, or something invalid came behind a complete reply."""
-        self.goaway = ""
-        self.closed_by_driver = False
-        self.unprocessed = False
 
     def process(self, event: Event) -> None:
-        # grpclib fails for others, such as unknown frames; grpc-go ignores them, and other streams.
+        # Others, such as unknown frames and other streams, are ignored, as by grpc-go.
         stream_id = getattr(event, "stream_id", None)
         if type(event) in self.processors and (not stream_id or stream_id in self.streams):
             super().process(event)
 
     def fail(self, error: Exception) -> None:
-        """End the call with `error`, unless its reply is complete."""
-        self.failed = True
-        if self.error is None and not self.reply.complete:
+        """Close the connection; end the call with `error`, unless its reply is complete."""
+        self.state = _State.FAILED
+        if self.error is None and not self._reply.complete:
             self.error = error
             for stream in self.streams.values():
                 stream.wrapper.cancel(error)  # type: ignore[union-attr] # a client's has one
         self.close()
 
-    def close(self, reason: str = "") -> None:  # noqa: ARG002 - whoever has one calls `fail`
+    def connection_lost(self) -> None:
+        """Process the end of the connection, by the driver or by `aclose`."""
+        if self.state is _State.OPEN:
+            self.state = _State.ENDED_BY_DRIVER
+        if not self._reply.complete:
+            error = _unavailable(self._path, self._end)
+            # A server may close an idle connection at any time, before it has read the request.
+            unprocessed = self._reused and not self._reply.started
+            self.fail(UnprocessedError(error) if unprocessed else error)
+
+    def close(self, reason: str = "") -> None:  # noqa: ARG002 - grpclib's; `fail` has the reason
         self.handler.close()
         self._transport.abort()
         self.processors.clear()  # bound methods: a reference cycle
 
     def process_response_received(self, event: ResponseReceived) -> None:
-        self.reply.headers(_text(event.headers), ended=event.stream_ended is not None)
+        self._reply.headers(_text(event.headers), ended=event.stream_ended is not None)
         event.headers = _HEADERS
         super().process_response_received(event)
 
     def process_data_received(self, event: DataReceived) -> None:
-        self.reply.data(event.data)
+        self._reply.data(event.data)
         if event.flow_controlled_length:  # grpclib takes an empty frame for the end of the reply
             super().process_data_received(event)
 
     def process_trailers_received(self, event: TrailersReceived) -> None:
-        self.reply.trailers(_text(event.headers))
+        self._reply.trailers(_text(event.headers))
         event.headers = _TRAILERS
         super().process_trailers_received(event)
 
     def process_stream_ended(self, event: StreamEnded) -> None:
-        self.reply.end()
+        self._reply.end()
         super().process_stream_ended(event)
 
     def process_stream_reset(self, event: StreamReset) -> None:
         code: Any = event.error_code
-        if not event.remote_reset:  # h2 has reset it
-            raise _unavailable(self._path, f"{_BREACH}: {code!r}")
-        self.unprocessed = code == ErrorCodes.REFUSED_STREAM
+        if not event.remote_reset:  # by h2, because the driver broke the protocol
+            raise _unavailable(self._path, f"{_PROTOCOL_ERROR}: {code!r}")
         name = code.name if code in RESET_STATUS else f"unknown error code {code:#x}"
-        raise RPCError(
+        error = RPCError(
             RESET_STATUS.get(code, "Unknown"),
             f"stream terminated by RST_STREAM with error code: {name}",
         )
+        raise UnprocessedError(error) if code == ErrorCodes.REFUSED_STREAM else error
 
     def process_connection_terminated(self, event: ConnectionTerminated) -> None:
-        self.closed_by_driver = True
-        code = event.error_code
-        self.goaway = self.goaway or f"the driver ends the connection (GOAWAY, error code {code})"
+        if self.state is _State.OPEN:
+            self._end = f"the driver ends the connection (GOAWAY, error code {event.error_code})"
+        self.state = _State.ENDED_BY_DRIVER
         if max(self.streams, default=0) > (event.last_stream_id or 0):
-            self.unprocessed = True
-            raise _unavailable(self._path, self.goaway)
+            raise UnprocessedError(_unavailable(self._path, self._end))
 
 
 def _unavailable(path: str, text: str) -> RPCError:
     return RPCError("Unavailable", f"{path}: {text}")
 
 
-def _limit(path: str, what: str) -> RPCError:
-    return RPCError("ResourceExhausted", f"{path}: livenessprobe takes at most {what}")
+def _too_large(path: str, limit: str) -> RPCError:
+    return RPCError("ResourceExhausted", f"{path}: livenessprobe takes at most {limit}")
 
 
-def _closed_socket() -> socket.socket:
-    """Return a socket whose peer is gone, for a connection that the driver has ended already."""
+def _socket_at_eof() -> socket.socket:
     ours, theirs = socket.socketpair()
     theirs.close()
     ours.setblocking(False)  # noqa: FBT003 - the socket's own way
@@ -307,7 +345,7 @@ def _closed_socket() -> socket.socket:
 
 
 def _text(headers: Iterable[Any]) -> list[tuple[str, str]]:
-    # They are to be ASCII; whatever they are, a status among them can be read.
+    # Values may be in any encoding; a status beside such a value is read all the same.
     return [
         (name.decode(errors="replace"), value.decode(errors="replace")) for name, value in headers
     ]

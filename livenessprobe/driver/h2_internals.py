@@ -1,14 +1,19 @@
-"""HTTP/2 as grpc-go speaks it, from h2 and hpack: all that reaches into their private names.
+"""An HTTP/2 client connection that sends and reads as grpc-go does, made of h2 and hpack.
 
-What h2 does otherwise, and why that matters here:
+Where h2 and hpack differ from grpc-go, and why it matters:
 
-- It begins with a list of settings. grpc-go's SETTINGS frame is empty, and drivers know no other.
-- It takes 64 KiB of headers. For more, hpack is too slow: it copies what is left of a block for
-  each field in it, and takes any number of table size updates, a byte each, 0.7 s for a megabyte.
-- It refuses what follows a GOAWAY: answers that are in flight, and PINGs.
-- It encodes the same headers anew on each connection.
+- h2's first SETTINGS frame has entries; grpc-go's is empty, and drivers are tested with that one.
+- h2 limits a header block to 64 KiB. With more, hpack is too slow: it copies the rest of a block
+  for each field, and accepts any number of table size updates, 0.7 s for a megabyte of them.
+- h2 refuses everything after a GOAWAY, even replies in flight and PINGs.
+- hpack encodes the same headers anew for each connection.
 
-tests/upstream/test_h2.py fails when one of these changes.
+What this module relies on beyond the documentation, tested in tests/upstream/test_h2.py:
+
+    h2.connection   H2Connection._receive_goaway_frame, overridden; _data_to_send;
+                    _frame_dispatch_table; encoder and decoder, replaced; the text of one error
+    hpack           Decoder._decode_literal and _update_encoding_context, overridden;
+                    Encoder.header_table.resized
 """
 
 from __future__ import annotations
@@ -35,13 +40,14 @@ MAX_HEADER_LIST_BYTES = 1024 * 1024
 """Size of the response headers, and of the trailers, as RFC 9113 section 10.5.1 counts it."""
 
 MAX_SIZE_UPDATES = 2
-"""Of the table, in one block: RFC 7541, section 4.2."""
+"""Dynamic table size updates in one header block: RFC 7541 section 4.2."""
 
-_BEGINNING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
+# RFC 9113 section 3.4, with the empty SETTINGS frame of grpc-go.
+_CONNECTION_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
 
 _CONFIG = H2Configuration(
     client_side=True,
-    header_encoding=None,  # bytes, whose encoding is the reader's business
+    header_encoding=None,  # bytes: `grpclib_internals` decodes them
     validate_inbound_headers=False,
     validate_outbound_headers=False,
     normalize_inbound_headers=False,
@@ -50,7 +56,7 @@ _CONFIG = H2Configuration(
 
 
 class ClientConnection(H2Connection):
-    """A connection that begins, asks and reads as one of grpc-go does."""
+    """The client side of a connection, without IO. The owner calls `close` when it is done."""
 
     DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEADER_LIST_BYTES
 
@@ -63,10 +69,10 @@ class ClientConnection(H2Connection):
         self.decoder = _Decoder(MAX_HEADER_LIST_BYTES)
 
     def initiate_connection(self) -> None:
-        """Send the preface and empty SETTINGS; what it keeps to is HTTP/2's default."""
+        """Send the preface with empty SETTINGS: HTTP/2's default values, which h2 keeps to."""
         super().initiate_connection()
         self.clear_outbound_data_buffer()
-        self._data_to_send += _BEGINNING
+        self._data_to_send += _CONNECTION_PREFACE
 
     def send_headers(self, stream_id: int, headers: Any, *args: Any, **kwargs: Any) -> None:
         """Send a request's headers, in grpc-go's order, with `:authority: localhost`."""
@@ -84,34 +90,37 @@ class ClientConnection(H2Connection):
         super().send_headers(stream_id, ordered, *args, **kwargs)
 
     def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:  # noqa: ARG002 - see below
-        """Cancel a request; grpclib would say NO_ERROR, which means that all is well."""
+        """Cancel a request with the error code CANCEL, whatever `error_code` is.
+
+        grpclib gives NO_ERROR, which RFC 9113 section 7 has for a graceful end.
+        """
         super().reset_stream(stream_id, ErrorCodes.CANCEL)
 
     def close(self) -> None:
-        """Break a reference cycle, so that no full collection has to find it."""
+        """Break a reference cycle, so that no full garbage collection has to find it."""
         self._frame_dispatch_table.clear()
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
         event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
-        return [], [event]  # and the state stays what it was
+        return [], [event]  # the connection's state stays open, so that more can be received
 
 
 def limit_exceeded(error: Exception) -> bool:
-    """Return whether `error`, of `receive_data`, is about a limit of ours, not of the protocol."""
+    """Return whether `error`, of `receive_data`, is about a limit of ours, not the protocol."""
     return isinstance(error, DenialOfServiceError) or (
         isinstance(error, ProtocolError) and "Too many continuation frames" in str(error)
     )
 
 
 class _Encoder(Encoder):
-    """Encodes headers as on a new connection, and keeps the result for the next one.
+    """Encodes headers as a new connection would, and caches the result.
 
-    Such a block refers to nothing that came before it, so it is valid on any connection.
+    Such a header block does not refer to the dynamic table, so it is valid on any connection.
     """
 
     def encode(self, headers: Any, huffman: bool = True) -> bytes:  # noqa: FBT001, FBT002 - hpack's
-        if self.header_table.resized:  # the driver has asked for that, and expects the new size
+        if self.header_table.resized:  # by the driver's SETTINGS: the block has to start with it
             return super().encode(headers, huffman)
         return _encode(tuple(headers))
 
@@ -122,7 +131,7 @@ def _encode(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 
 class _Decoder(Decoder):
-    """hpack's, in a time that grows as the block and its fields do."""
+    """Decodes in time proportional to the size of the block and of its fields."""
 
     _size_updates = 0
 
@@ -144,6 +153,6 @@ class _Decoder(Decoder):
         for size in 512, 32 * 1024:
             try:
                 return super()._decode_literal(data[:size], should_index)
-            except HPACKDecodingError:  # cut short, or really broken
+            except HPACKDecodingError:  # the field is longer, or invalid
                 pass
         return super()._decode_literal(data, should_index)

@@ -1,7 +1,7 @@
-"""The connection of the last answered call, held idle: its end says that the driver is gone.
+"""The connection of the last answered call, kept open and idle to see the driver close it.
 
-An idle connection costs the driver nothing, and the kernel ends it when the driver's process dies,
-at once and not only at the next Probe. It is no proof of health, see `client`; only its end counts.
+It costs the driver nothing, and the kernel closes it as soon as the driver's process dies, so a
+death is noticed before the next Probe. That it is open proves nothing; only its end counts.
 
     worker thread                trio
     -------------                ----
@@ -11,8 +11,8 @@ at once and not only at the next Probe. It is no proof of health, see `client`; 
                                    EOF, reset, GOAWAY          closed, and reported
                                    not HTTP/2, or too much     closed, and not reported
 
-The driver's frames are answered, since a server that stops gracefully asks idle clients to leave,
-and waits for them.
+The driver's frames are acknowledged because a server that shuts down gracefully sends GOAWAY and
+PING on idle connections, and waits until the client has left.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
     from livenessprobe.driver.grpclib_internals import IdleConnection
 
 MAX_IDLE_BYTES = 4 * 1024
-"""All that a held connection may bring.
+"""Bytes that are read from a held connection before it is closed.
 
-A server that pings every second, as often as Go's gRPC library can be told to, needs four minutes
-for so much; a flood has spent it in a moment.
+A server that sends a PING every second, the shortest interval of Go's gRPC library, takes four
+minutes for them; a flood takes a moment.
 """
 
 
 class HeldConnection:
-    """The one idle connection, or none. To be used inside trio."""
+    """One idle connection, or none. Its methods are called inside trio."""
 
     def __init__(self) -> None:
         self._idle: IdleConnection | None = None
         self._until_held = trio.lowlevel.ParkingLot()
 
     def hold(self, idle: IdleConnection) -> None:
-        """Own this connection, instead of the one before."""
+        """Take ownership of a connection; close the one held before."""
         self.close()
         self._idle = idle
         self._until_held.unpark_all()
 
     def detach(self) -> IdleConnection | None:
-        """Return the connection, whose owner is the caller now; None if none is held."""
+        """Return the connection, which the caller now owns; None if none is held."""
         idle, self._idle = self._idle, None
         if idle is not None:
-            trio.lowlevel.notify_closing(idle.sock)  # wakes up who waits for its end
+            trio.lowlevel.notify_closing(idle.sock)  # wakes `wait_disconnected`
         return idle
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class HeldConnection:
             idle.http2.close()
 
     async def wait_disconnected(self) -> None:
-        """Wait, whatever is held and replaced meanwhile, until the driver closes what is held."""
+        """Wait until the driver closes a held connection; others may be held meanwhile."""
         while True:
             if self._idle is None:
                 await self._until_held.park()
@@ -71,12 +71,15 @@ class HeldConnection:
                 return
 
     async def _is_disconnected(self, idle: IdleConnection) -> bool:
-        """Answer the driver until the connection is of no use; return if the driver ended it."""
+        """Read until the connection is no longer held; return whether the driver has ended it.
+
+        If so, it is still held. If its data is invalid or too much, this closes it.
+        """
         allowance = MAX_IDLE_BYTES
         while allowance:
             with suppress(trio.ClosedResourceError):
                 await trio.lowlevel.wait_readable(idle.sock)
-            if self._idle is not idle:  # detached: a call is on its way, or has it
+            if self._idle is not idle:  # detached: another owner reads it, or has closed it
                 return False
             try:
                 data = idle.sock.recv(allowance)
@@ -94,7 +97,7 @@ class HeldConnection:
 
 
 def _has_goaway(idle: IdleConnection, data: bytes) -> bool:
-    # Byte by byte: the events of valid frames are lost if what came with the same bytes is invalid.
+    # Byte by byte, since h2 drops the events of valid frames if invalid data follows in one call.
     return any(
         isinstance(event, ConnectionTerminated)
         for byte in data
@@ -103,11 +106,11 @@ def _has_goaway(idle: IdleConnection, data: bytes) -> bool:
 
 
 def _flush(idle: IdleConnection) -> bool:
-    """Send what h2 has to say, without waiting; return whether all of it went out."""
+    """Send h2's acknowledgements without waiting; return whether all of them were sent."""
     data = idle.http2.data_to_send()
     try:
         return idle.sock.send(data) == len(data)
     except BlockingIOError:
         return False
     except ConnectionError:
-        return True  # the driver is gone; the end is yet to be read
+        return True  # the driver has closed the connection: the next read returns that

@@ -1,10 +1,11 @@
-"""The rules of one unary reply: response headers, one message, trailers with status OK.
+"""Validates one unary reply: response headers, one message, trailers with status OK.
 
     headers --> data ... --> trailers      complete
-    headers with the end of the stream     an error, for the message is missing
+    headers with the end of the stream     an error: with status OK, the message is missing
 
-Whatever breaks a rule is raised as `RPCError` as soon as it is seen, with the status and the text
-that grpc-go has for it. No IO, and nothing of HTTP/2 but its fields and bytes.
+A violation is raised as `RPCError` as soon as it is received, with grpc-go's status and text. The
+rules are those of gRPC's PROTOCOL-HTTP2.md, read as grpc-go reads them. No IO; of HTTP/2 it knows
+only header fields and bytes of DATA.
 """
 
 from __future__ import annotations
@@ -27,28 +28,29 @@ if TYPE_CHECKING:
     Fields = list[tuple[str, str]]
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""grpc-go's limit for one message."""
+"""Bytes of one message: grpc-go's default limit."""
 
-_PREFIX = struct.Struct(">BI")  # before each message: whether it is compressed, and its length
+_PREFIX = struct.Struct(">BI")  # of each message: Compressed-Flag and Message-Length
 _GRPC = "application/grpc"
 _HTTP_STATUSES = {status.value for status in HTTPStatus}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 class Reply:
-    """What has come of one reply."""
+    """What was received of one reply. Methods raise `RPCError`, and are then called no more."""
 
     def __init__(self) -> None:
-        self.complete = False
-        """All of it is there, and the status is OK."""
         self.started = False
+        """The response headers were received."""
+        self.complete = False
+        """A whole message and a status OK were received."""
         self._http_status = ""
         self._encoding = ""
         self._prefix = b""
         self._received = 0
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
-        """Take the response headers, which are the trailers too if the stream has `ended`."""
+        """Receive the response headers, which are the trailers too if the stream has `ended`."""
         self.started = True
         headers = dict(fields)
         self._http_status = headers.get(":status", "")
@@ -59,7 +61,7 @@ class Reply:
             self._finish(headers)
 
     def data(self, data: bytes) -> None:
-        """Take a part of the message."""
+        """Receive a part of the message."""
         self._prefix += data[: _PREFIX.size - len(self._prefix)]
         self._received += len(data)
         if len(self._prefix) < _PREFIX.size:
@@ -87,12 +89,12 @@ class Reply:
             )
 
     def trailers(self, fields: Fields) -> None:
-        """Take the fields behind the message."""
+        """Receive the trailers."""
         _check_metadata(fields)
         self._finish(dict(fields))
 
     def end(self) -> None:
-        """Take the end of the stream."""
+        """Receive the end of the stream."""
         if not self.complete:
             raise RPCError("Internal", "server closed the stream without sending trailers")
 
@@ -142,13 +144,13 @@ def _check_content_type(headers: Mapping[str, str]) -> None:
     raise _http_error(headers[":status"], f"; {flaw}")
 
 
-def _http_error(status: str, also: str = "") -> RPCError:
+def _http_error(status: str, details: str = "") -> RPCError:
     if not _INTEGER.fullmatch(status):
         flaw = f"strconv.Atoi: parsing {quote(status)}: invalid syntax"
         return RPCError("Internal", f"transport: malformed http-status: {flaw}")
     code = int(status)
     phrase = HTTPStatus(code).phrase if code in _HTTP_STATUSES else ""
-    text = f"unexpected HTTP status code received from server: {code} ({phrase}){also}"
+    text = f"unexpected HTTP status code received from server: {code} ({phrase}){details}"
     return RPCError(HTTP_STATUS.get(code, "Unknown"), text)
 
 

@@ -1,4 +1,4 @@
-"""Which file a socket path leads to. A driver that starts again makes a new one."""
+"""Detects that the socket file was replaced, which a driver does when it restarts."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ _NO_FILE = ()
 
 
 class SocketFile:
-    """The file at `path`, now and when it was last noted."""
+    """The file at `path`, compared with the one that was last noted. Its methods may block."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._noted: tuple[int, ...] | None = None
 
     def note(self) -> None:
-        """Remember which file is there. May be called from another thread."""
+        """Record which file is there now, or that none is. May be called in any thread."""
         self._noted = self._identity()
 
     def changed(self) -> bool:
-        """Return whether there is a file now, and another one than when it was last noted."""
+        """Return whether there is a file, and not the one that was noted last."""
         return self._noted is not None and self._identity() not in (_NO_FILE, self._noted)
 
     def _identity(self) -> tuple[int, ...]:
@@ -25,6 +25,6 @@ class SocketFile:
             status = self._path.stat()
         except OSError:
             return _NO_FILE
-        # Some file systems give the inode number of a removed file to the next one at once. The
-        # time is when the socket was bound; a change of its owner or mode leaves it alone.
+        # Some file systems reuse the inode number of a removed file at once. The modification
+        # time of a socket is when it was bound; chown and chmod do not change it.
         return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -1,7 +1,7 @@
-"""How the transport's codes become gRPC statuses, as gRPC's specification and grpc-go have it.
+"""Maps HTTP statuses and HTTP/2 error codes to gRPC statuses, in the spelling of Go's library.
 
-Sources: gRPC's "PROTOCOL-HTTP2.md" (errors), "http-grpc-status-mapping.md" and, for the codes that
-the two leave open, grpc-go's `internal/transport/http_util.go`.
+Sources: gRPC's PROTOCOL-HTTP2.md ("Errors"), http-grpc-status-mapping.md and, for codes that are in
+neither, grpc-go's `internal/transport/http_util.go`.
 """
 
 from http import HTTPStatus
@@ -13,7 +13,7 @@ GO_STATUS = {status.value: status.name.title().replace("_", "") for status in St
     Status.OK.value: "OK",
     Status.CANCELLED.value: "Canceled",
 }
-"""gRPC statuses, by number, in the spelling of Go's library, for which dashboards are made."""
+"""The gRPC statuses by number, as in the metrics of CSI's sidecars, which are written in Go."""
 
 RESET_STATUS = {
     ErrorCodes.NO_ERROR: "Internal",
@@ -31,7 +31,7 @@ RESET_STATUS = {
     ErrorCodes.INADEQUATE_SECURITY: "PermissionDenied",
     ErrorCodes.HTTP_1_1_REQUIRED: "Internal",
 }
-"""What RST_STREAM means, by its error code; a code that is not here means Unknown."""
+"""The status for a RST_STREAM frame by its error code; for any other code it is Unknown."""
 
 HTTP_STATUS = {
     HTTPStatus.BAD_REQUEST.value: "Internal",
@@ -43,4 +43,4 @@ HTTP_STATUS = {
     HTTPStatus.SERVICE_UNAVAILABLE.value: "Unavailable",
     HTTPStatus.GATEWAY_TIMEOUT.value: "Unavailable",
 }
-"""What an HTTP status means where no gRPC status came; one that is not here means Unknown."""
+"""The status for a reply without grpc-status by its HTTP status; for others it is Unknown."""

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import trio
 
-from livenessprobe.driver.asyncio_thread import TURNS, Loops, _Worker
+from livenessprobe.driver.asyncio_thread import CANCEL_DELAY, Loops, _Worker
 from tests.driver.peer import leaving_nothing, until
 
 
@@ -236,12 +236,12 @@ async def test_a_cancel_after_the_call_does_nothing_to_the_next() -> None:
     assert await trio.to_thread.run_sync(worker.run) == 42
     worker.cancel()
 
-    async def take_more_turns_than_a_cancel() -> int:
-        for _ in range(2 * TURNS):
+    async def outlast_a_cancel() -> int:
+        for _ in range(2 * CANCEL_DELAY):
             await asyncio.sleep(0)
         return 43
 
-    assert await trio.to_thread.run_sync(_Worker(take_more_turns_than_a_cancel, idle).run) == 43
+    assert await trio.to_thread.run_sync(_Worker(outlast_a_cancel, idle).run) == 43
     idle.pop().close()
     worker.cancel()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from livenessprobe.driver import Driver
-from livenessprobe.driver.dial import _mode_allows, _reason, dial, not_asked
+from livenessprobe.driver.dial import _mode_allows, _reason, dial, own_failure
 from livenessprobe.health.errors import DriverUnreachableError
 from livenessprobe.probing.deadline import call_within
 from tests.csi_driver import CsiDriver
@@ -216,7 +216,7 @@ def test_what_a_mode_allows(mode: int, uid: int, gid: int, wanted: int, *, allow
     ],
 )
 def test_why_the_driver_was_not_asked(error: int, reason: str) -> None:
-    assert str(not_asked("/csi.sock", OSError(error, os.strerror(error)))) == (
+    assert str(own_failure("/csi.sock", OSError(error, os.strerror(error)))) == (
         f"/csi.sock: the driver was not asked, livenessprobe itself {reason}"
     )
 

@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livenessprobe.driver import grpclib_internals
-from livenessprobe.driver.asyncio_thread import MAX_READ_BYTES
 from livenessprobe.driver.dial import dial
-from livenessprobe.driver.grpclib_internals import MAX_RECEIVED_BYTES, _Connection
+from livenessprobe.driver.grpclib_internals import (
+    MAX_READ_BYTES,
+    MAX_RECEIVED_BYTES,
+    _Connection,
+)
 from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Decoder, _Encoder
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES
 from livenessprobe.health.errors import DeadlineExceededError, DriverError, RPCError

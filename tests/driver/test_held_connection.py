@@ -17,7 +17,7 @@ from generated.csi.v1 import ProbeRequest, ProbeResponse
 from livenessprobe.driver import Driver
 from livenessprobe.driver.asyncio_thread import Loops
 from livenessprobe.driver.client import _unary
-from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection
+from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection, _State
 from livenessprobe.driver.h2_internals import ClientConnection
 from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
 from livenessprobe.health.errors import RPCError
@@ -578,8 +578,7 @@ def received(sock: socket.socket) -> bytes:
 
 async def until_failed(channel: CallChannel) -> None:
     connection: Any = channel._connection  # noqa: SLF001 - nothing else tells
-    call = connection.call
-    while not (call.failed or call.closed_by_driver):  # noqa: ASYNC110 - likewise
+    while connection.call.state is _State.OPEN:  # noqa: ASYNC110 - likewise
         await asyncio.sleep(0.001)
 
 
