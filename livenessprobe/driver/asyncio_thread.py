@@ -95,14 +95,13 @@ class _Worker(Generic[T]):
         self._call = call
         self._idle = idle
         self._cancelled = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T] | None = None
 
     def run(self) -> T:
         try:
             runner = self._idle.pop()
         except IndexError:
-            runner = asyncio.Runner(loop_factory=_new_event_loop)
+            runner = asyncio.Runner(loop_factory=_EventLoop)
         reusable = False
         try:
             loop = runner.get_loop()  # raises before a coroutine is created and never awaited
@@ -117,8 +116,7 @@ class _Worker(Generic[T]):
 
     async def _main(self) -> T:
         self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        # cancel() sets the flag and then reads the loop; this sets the loop and then reads the
+        # cancel() sets the flag and then reads the task; this sets the task and then reads the
         # flag. So at least one of the two threads sees what the other has set.
         if self._cancelled:
             raise asyncio.CancelledError
@@ -126,11 +124,11 @@ class _Worker(Generic[T]):
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self._loop is not None and self._task is not None:
+        if task := self._task:
             # If the task has just ended, its loop is closed (RuntimeError) or runs another call,
             # and cancelling a task that is done has no effect.
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_cancel_after, CANCEL_DELAY, self._task)
+                task.get_loop().call_soon_threadsafe(_cancel_after, CANCEL_DELAY, task)
 
 
 def _cancel_after(iterations: int, task: asyncio.Task[T]) -> None:
@@ -140,26 +138,22 @@ def _cancel_after(iterations: int, task: asyncio.Task[T]) -> None:
         task.cancel()
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    selector = selectors.DefaultSelector()
-    try:
-        return _EventLoop(selector)
-    except OSError:
-        selector.close()
-        raise
-
-
 class _EventLoop(asyncio.SelectorEventLoop):
-    """An event loop that can be freed silently when no descriptor was left to create it.
+    """An event loop that cleans up after itself when no descriptor was left to create it.
 
-    `BaseEventLoop.__del__` closes a loop that is not closed, and fails for one whose `__init__`
-    failed; Python then prints "Exception ignored" to stderr, which is the log.
+    asyncio's leaves its selector open, and fails again in `__del__`, which warns about a loop that
+    is not closed; Python prints that to stderr, which is the log.
     """
 
     _initialized = False
 
-    def __init__(self, selector: selectors.BaseSelector) -> None:
-        super().__init__(selector)
+    def __init__(self) -> None:
+        selector = selectors.DefaultSelector()
+        try:
+            super().__init__(selector)
+        except OSError:
+            selector.close()
+            raise
         self._initialized = True
 
     def is_closed(self) -> bool:

@@ -3,16 +3,9 @@
 Each Probe makes a new connection: an old one keeps working after its socket file is removed, and
 would report a driver as healthy that nobody can reach any more.
 
-    probe                  get_name                held connection
-    -----                  --------                ---------------
-    cancels get_name                               closed before a Probe connects
-    connects, calls
-    answered        ------------------------->     open and idle, see `held_connection`
-                           calls on it    <---     taken
-                           answered       --->     open and idle
-
-So the driver never has two connections. One that serves a single connection at a time can answer
-both calls, and a hanging `GetPluginInfo` delays no Probe.
+The driver never has two connections, so one that serves a single connection at a time can answer.
+The connection of an answered call stays open (see `held_connection`); `GetPluginInfo` uses it, and
+a Probe closes it first. A Probe also cancels a `GetPluginInfo` in flight: nothing delays a Probe.
 
 Every failure of the driver is raised as a `DriverError`, where it is detected. Any other exception
 is a bug of this program and is not caught here.
@@ -105,26 +98,24 @@ class Driver:
         Uses the connection that the last answered call left open, or else a new one. Raises
         `RPCError` with the status Canceled if a Probe starts meanwhile.
         """
+
+        async def call(channel: Channel) -> str:
+            request = GetPluginInfoRequest()
+            return (await _unary(channel, "GetPluginInfo", request, GetPluginInfoResponse)).name
+
         with trio.CancelScope() as self._get_name_scope:
             async with self._call_lock:
-                name = await self._get_name(timeout)
+                idle = self._held.detach()
+                try:
+                    name = await self._call(call, timeout, idle)
+                finally:
+                    if idle is not None:
+                        idle.sock.close()
             if 0 < len(name) <= MAX_NAME:
                 return name
             flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
             raise RPCError("Internal", flaw)
         raise RPCError("Canceled", "GetPluginInfo was cancelled, since a Probe was due")
-
-    async def _get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - see above
-        async def call(channel: Channel) -> str:
-            request = GetPluginInfoRequest()
-            return (await _unary(channel, "GetPluginInfo", request, GetPluginInfoResponse)).name
-
-        idle = self._held.detach()
-        try:
-            return await self._call(call, timeout, idle)
-        finally:
-            if idle is not None:
-                idle.sock.close()
 
     async def wait_disconnected(self) -> None:
         """Wait until the driver closes the connection that the last answered call left open.

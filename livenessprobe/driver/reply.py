@@ -48,6 +48,7 @@ class Reply:
         self._encoding = ""
         self._prefix = b""
         self._received = 0
+        self._missing = _PREFIX.size
 
     def headers(self, fields: Fields, *, ended: bool) -> None:
         """Receive the response headers, which are the trailers too if the stream has `ended`."""
@@ -71,22 +72,17 @@ class Reply:
             raise RPCError("Internal", "grpc: compressed flag set with identity or empty encoding")
         if compressed == 1:
             name = quote(self._encoding)
-            raise RPCError(
-                "Internal", f"grpc: Decompressor is not installed for grpc-encoding {name}"
-            )
+            text = f"grpc: Decompressor is not installed for grpc-encoding {name}"
+            raise RPCError("Internal", text)
         if compressed:
             raise RPCError("Internal", f"grpc: received unexpected payload format {compressed}")
         if length > MAX_MESSAGE_BYTES:
-            raise RPCError(
-                "ResourceExhausted",
-                f"grpc: received message larger than max ({length} vs. {MAX_MESSAGE_BYTES})",
-            )
-        if self._received > _PREFIX.size + length:
-            raise RPCError(
-                "Internal",
-                "cardinality violation: expected <EOF> for non server-streaming RPCs, but received "
-                "another message",
-            )
+            text = f"grpc: received message larger than max ({length} vs. {MAX_MESSAGE_BYTES})"
+            raise RPCError("ResourceExhausted", text)
+        self._missing = _PREFIX.size + length - self._received
+        if self._missing < 0:
+            text = "expected <EOF> for non server-streaming RPCs, but received another message"
+            raise RPCError("Internal", f"cardinality violation: {text}")
 
     def trailers(self, fields: Fields) -> None:
         """Receive the trailers."""
@@ -101,14 +97,9 @@ class Reply:
     def _finish(self, trailers: Mapping[str, str]) -> None:
         self._check_status(trailers)
         if not self._received:
-            raise RPCError(
-                "Internal",
-                "cardinality violation: received no response message from non-server-streaming RPC",
-            )
-        if (
-            len(self._prefix) < _PREFIX.size
-            or self._received < _PREFIX.size + _PREFIX.unpack(self._prefix)[1]
-        ):
+            text = "received no response message from non-server-streaming RPC"
+            raise RPCError("Internal", f"cardinality violation: {text}")
+        if self._missing > 0:
             raise RPCError("Internal", "unexpected EOF")
         self.complete = True
 
@@ -119,11 +110,8 @@ class Reply:
                 raise _http_error(self._http_status)
             raise RPCError("Unknown", "the driver sent no grpc-status")
         if not _INTEGER.fullmatch(value):
-            raise RPCError(
-                "Unknown",
-                "transport: malformed grpc-status: "
-                f"strconv.ParseInt: parsing {quote(value)}: invalid syntax",
-            )
+            flaw = f"strconv.ParseInt: parsing {quote(value)}: invalid syntax"
+            raise RPCError("Unknown", f"transport: malformed grpc-status: {flaw}")
         code, text = int(value), decode_grpc_message(trailers.get("grpc-message", ""))
         if code not in GO_STATUS:
             raise RPCError("Unknown", f"grpc-status {code}: {text}")

@@ -15,21 +15,12 @@ GO_STATUS = {status.value: status.name.title().replace("_", "") for status in St
 }
 """The gRPC statuses by number, as in the metrics of CSI's sidecars, which are written in Go."""
 
-RESET_STATUS = {
-    ErrorCodes.NO_ERROR: "Internal",
-    ErrorCodes.PROTOCOL_ERROR: "Internal",
-    ErrorCodes.INTERNAL_ERROR: "Internal",
+RESET_STATUS = dict.fromkeys(ErrorCodes, "Internal") | {
     ErrorCodes.FLOW_CONTROL_ERROR: "ResourceExhausted",
-    ErrorCodes.SETTINGS_TIMEOUT: "Internal",
-    ErrorCodes.STREAM_CLOSED: "Internal",
-    ErrorCodes.FRAME_SIZE_ERROR: "Internal",
     ErrorCodes.REFUSED_STREAM: "Unavailable",
     ErrorCodes.CANCEL: "Canceled",
-    ErrorCodes.COMPRESSION_ERROR: "Internal",
-    ErrorCodes.CONNECT_ERROR: "Internal",
     ErrorCodes.ENHANCE_YOUR_CALM: "ResourceExhausted",
     ErrorCodes.INADEQUATE_SECURITY: "PermissionDenied",
-    ErrorCodes.HTTP_1_1_REQUIRED: "Internal",
 }
 """The status for a RST_STREAM frame by its error code; for any other code it is Unknown."""
 

@@ -32,8 +32,8 @@ DESCRIPTORS_OF_A_LOOP = 3
 ABSURD_STACK = 2**56
 
 
-def run(lacking: str, socket: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, __file__, lacking, str(socket)]
+def run(lacking: str, socket: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, __file__, lacking, str(socket)]
     return subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
 
 
@@ -103,6 +103,15 @@ async def without_time(socket: str) -> None:
             nursery.start_soon(probe, socket)
 
 
+async def without_assertions(socket: str) -> None:
+    """Probe until there is an answer, under `python -O`."""
+    if __debug__:
+        raise RuntimeError("there are assertions")
+    with closing(Driver(socket)) as driver:
+        while not await ask(driver):
+            pass
+
+
 async def without_nothing(socket: str) -> None:
     await probe(socket)
 
@@ -115,6 +124,7 @@ WAYS = {
     "threads": without_threads,
     "space": without_space,
     "rights": without_rights,
+    "assertions": without_assertions,
 }
 
 
@@ -123,13 +133,15 @@ async def probe(socket: str) -> None:
         await ask(driver)
 
 
-async def ask(driver: Driver) -> None:
+async def ask(driver: Driver) -> bool:
+    """Return whether there was an answer."""
     try:
         await call_within(DEADLINE, driver.probe)
     except DriverError as error:
         print(f"{type(error).__name__}: {error}")  # noqa: T201 - the answer
-    else:
-        print("answered")  # noqa: T201 - likewise
+        return False
+    print("answered")  # noqa: T201 - likewise
+    return True
 
 
 if __name__ == "__main__":

@@ -467,6 +467,23 @@ async def test_the_last_status_counts(csi_socket: Path) -> None:
         assert await failure(csi_socket, start + peer.READY + late) == ("Internal", "late")
 
 
+async def test_python_without_assertions_finds_the_same_faults(csi_socket: Path) -> None:
+    """grpclib and h2 have some in what reads replies; `python -O` leaves them out."""
+    faults = [(chunk, status, text) for chunk, status, text in HEADER_FAULTS.values()]
+    faults += [(reply(OK, body=body), "Internal", text) for body, text in BODY_FAULTS.values()]
+    replies = iter([*(chunk for chunk, *_ in faults), peer.VALID])
+
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(next(replies))(stream)
+
+    async with listening(csi_socket, script):
+        done = await trio.to_thread.run_sync(deprived.run, "assertions", csi_socket, "-O")
+    assert done.stdout.splitlines() == [
+        *(f"RPCError: rpc error: code = {status} desc = {text}" for _, status, text in faults),
+        "answered",
+    ]
+
+
 UNFINISHED = {
     "nothing": b"",
     "a preface": peer.PREFACE,

@@ -373,6 +373,76 @@ async def test_the_name_is_asked_for_anew_if_that_connection_comes_to_its_end(
     assert opened == 2
 
 
+async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
+    csi_socket: Path, driver: Driver, nursery: trio.Nursery
+) -> None:
+    """The driver serves one connection at a time, and never answers `GetPluginInfo`."""
+    turn = trio.Lock()
+    asked_for_name = trio.Event()
+    errors: list[str | None] = []
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal asked_for_name
+        async with turn:
+            await answer(VALID, hang_up=True)(stream)
+            heard = b""
+            while received := await stream.receive_some():
+                heard += received
+                if END_OF_SECOND_REQUEST in heard:
+                    asked_for_name.set()
+                    asked_for_name = trio.Event()
+
+    async def get_name() -> None:
+        with pytest.raises(RPCError) as caught:
+            await driver.get_name(PATIENCE)
+        errors.append(caught.value.grpc_status)
+
+    async with leaving_nothing(), listening(csi_socket, script):
+        with trio.fail_after(PATIENCE / 2):
+            assert await driver.probe(PATIENCE)
+            for _ in range(3):
+                asked = asked_for_name
+                nursery.start_soon(get_name)
+                await asked.wait()
+                assert await driver.probe(PATIENCE)
+                assert ours(csi_socket) == 1
+        driver.close()
+    assert errors == ["Canceled"] * 3
+
+
+async def test_get_name_waits_for_the_end_of_a_probe(
+    csi_socket: Path, driver: Driver, nursery: trio.Nursery
+) -> None:
+    """So the two never have a connection each, of which the driver may serve the other one."""
+    opened = 0
+    go_on = trio.Event()
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal opened
+        opened += 1
+        await peer.read_request(stream)
+        await go_on.wait()
+        await stream.send_all(VALID)
+        heard = b""
+        while END_OF_SECOND_REQUEST not in heard:
+            heard += await stream.receive_some()
+        await say(NAMED)(stream)
+
+    async with listening(csi_socket, script):
+        nursery.start_soon(driver.probe, PATIENCE)
+        await until(lambda: opened == 1)
+        names: list[str] = []
+
+        async def get_name() -> None:
+            names.append(await driver.get_name(PATIENCE))
+
+        nursery.start_soon(get_name)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        go_on.set()
+        await until(lambda: names == ["name"])
+    assert opened == 1
+
+
 async def test_only_an_answered_call_leaves_a_connection(
     csi_driver: CsiDriver, csi_socket: Path
 ) -> None:

@@ -135,3 +135,26 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
         await driver.socket_changed()
     answers.set()
     assert scope.cancelled_caught
+
+
+async def test_threads_that_are_abandoned_in_a_file_system_do_not_pile_up(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    looks = 0
+
+    def look(_: SocketFile) -> bool:
+        nonlocal looks
+        looks += 1
+        return answers.wait()
+
+    monkeypatch.setattr(SocketFile, "changed", look)
+    for _ in range(3):
+        with trio.move_on_after(0.05) as scope:
+            await driver.socket_changed()
+        assert scope.cancelled_caught
+    assert looks == 1
+    answers.set()
+    with trio.fail_after(PATIENCE):
+        assert await driver.socket_changed()
+    assert looks == 2

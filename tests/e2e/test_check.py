@@ -124,12 +124,6 @@ def test_a_wrong_command_line_is_no_verdict(argv: list[str]) -> None:
     assert ended.stdout == ""
 
 
-def test_it_does_not_run_without_assertions(driver: DriverProcess) -> None:
-    ended = check(driver.socket, PYTHONOPTIMIZE="1")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("livenessprobe cannot run with python -O or PYTHONOPTIMIZE")
-
-
 def test_what_the_terminal_cannot_show_is_escaped(driver: DriverProcess) -> None:
     driver.tell("error 9 gr\xf6\xdfer")
     ended = check(driver.socket, PYTHONIOENCODING="ascii")

@@ -2,19 +2,33 @@
 
 import asyncio
 import inspect
+import re
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from grpclib import client
-from grpclib.client import Channel
+from grpclib.client import Channel, Handler
+from grpclib.config import Configuration
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.metadata import decode_timeout, encode_timeout
-from grpclib.protocol import Stream
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
+from grpclib.utils import Wrapper
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
 
 from generated.csi.v1 import IdentityStub, ProbeRequest
+from livenessprobe.driver.grpclib_internals import CallChannel, _Call, _Connection
 from tests.driver import peer
 from tests.driver.peer import OK_200, PREFACE, READY, STATUS_0, VALID, data, frame, headers, uint
 
@@ -160,3 +174,125 @@ def test_the_authority_of_a_unix_socket_is_localhost() -> None:
 @worked_around("client.py", "a message counts without a status, if the connection is closing")
 def test_the_end_of_a_call_waits_for_its_status_in_any_case() -> None:
     assert "is_closing" not in inspect.getsource(client.Stream._maybe_finish)  # noqa: SLF001 - no other way
+
+
+# What livenessprobe/driver/grpclib_internals.py relies on beyond grpclib's documentation.
+
+CONFIGURATION = Configuration().__for_client__()
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def h2_connection() -> H2Connection:
+    connection = H2Connection(H2Configuration(client_side=True))
+    connection.initiate_connection()
+    return connection
+
+
+def test_a_channel_connects_by_an_overridden_method_and_keeps_its_loop() -> None:
+    class Refusing(Channel):
+        async def _create_connection(self) -> H2Protocol:
+            raise ConnectionRefusedError(self._loop is asyncio.get_running_loop())
+
+    async def call() -> None:
+        await IdentityStub(Refusing(path="/csi.sock")).probe(ProbeRequest())
+
+    with pytest.raises(ConnectionRefusedError, match="True"):
+        asyncio.run(call())
+
+
+@worked_around("grpclib_internals.py", "a configuration is validated anew for each channel")
+def test_a_validated_configuration_is_taken_as_it_is() -> None:
+    assert CONFIGURATION.__for_client__() is CONFIGURATION
+
+
+def test_a_channel_takes_the_configuration_that_for_client_returns() -> None:
+    class Validated(Configuration):
+        def __for_client__(self) -> Configuration:
+            return self
+
+    async def configuration() -> object:
+        return vars(Channel(path="/csi.sock", config=validated))["_config"]
+
+    validated = Validated(**vars(CONFIGURATION))
+    assert asyncio.run(configuration()) is validated
+
+
+def test_a_channel_asks_the_handler_whether_the_connection_is_lost() -> None:
+    handler = Handler()
+    protocol = H2Protocol(handler, CONFIGURATION, H2Configuration())
+    assert (protocol.handler, protocol.config) == (handler, CONFIGURATION)
+    assert not handler.connection_lost
+    handler.close()
+    assert handler.connection_lost
+
+
+def test_a_connection_writes_what_h2_has_to_send() -> None:
+    transport, http2 = Transport(), h2_connection()
+    expected = H2Connection(H2Configuration(client_side=True))
+    expected.initiate_connection()
+    Connection(http2, transport, config=CONFIGURATION).flush()
+    assert transport.written == expected.data_to_send()
+
+
+PROCESSED = {
+    ResponseReceived: "process_response_received",
+    DataReceived: "process_data_received",
+    TrailersReceived: "process_trailers_received",
+    StreamEnded: "process_stream_ended",
+    StreamReset: "process_stream_reset",
+    ConnectionTerminated: "process_connection_terminated",
+}
+
+
+def test_events_are_processed_by_their_type() -> None:
+    connection = Connection(h2_connection(), Transport(), config=CONFIGURATION)
+    processor = EventsProcessor(Handler(), connection)
+    for event, method in PROCESSED.items():
+        assert processor.processors[event] == getattr(processor, method)
+    assert {"process", "close"} <= set(vars(EventsProcessor))
+
+
+def test_a_stream_is_known_to_the_processor_and_has_a_wrapper_that_ends_its_call() -> None:
+    async def call() -> None:
+        connection = Connection(h2_connection(), Transport(), config=CONFIGURATION)
+        processor = EventsProcessor(Handler(), connection)
+        stream = connection.create_stream(wrapper=Wrapper())
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "x")]
+        release = await stream.send_request(fields, _processor=processor)
+        assert processor.streams == {1: stream}
+        with stream.wrapper:  # type: ignore[union-attr] # a client's has one
+            stream.wrapper.cancel(LookupError("why"))  # type: ignore[union-attr] # likewise
+            await stream.recv_headers()
+        release()
+
+    with pytest.raises(LookupError, match="why"):
+        asyncio.run(call())
+
+
+def test_no_attribute_of_ours_has_the_name_of_one_of_grpclibs() -> None:
+    async def channel() -> set[str]:
+        return set(vars(Channel(path="/csi.sock")))
+
+    connection = Connection(h2_connection(), Transport(), config=CONFIGURATION)
+    protocol = H2Protocol(Handler(), CONFIGURATION, H2Configuration())
+    theirs: list[tuple[object, set[str]]] = [
+        (CallChannel, asyncio.run(channel())),
+        (_Connection, set(vars(protocol))),
+        (_Call, set(vars(EventsProcessor(Handler(), connection)))),
+    ]
+    for ours, names in theirs:
+        source = inspect.getsource(ours.__init__)  # type: ignore[misc] # of these classes
+        assert names.isdisjoint(re.findall(r"self\.(\w+)(?::.*)? =", source))

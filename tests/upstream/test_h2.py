@@ -3,14 +3,17 @@
 A strict xfail that passes tells of a release without that need.
 """
 
+import gc
 import time
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, HPACKDecodingError
+from hpack import Decoder, Encoder, HPACKDecodingError
 from hyperframe.frame import (
     ContinuationFrame,
     GoAwayFrame,
@@ -20,6 +23,11 @@ from hyperframe.frame import (
 )
 
 from tests.server.harness import H2_HELLO
+
+if TYPE_CHECKING:
+    from h2.events import Event
+    from hpack import HeaderTuple
+    from hyperframe.frame import Frame
 
 
 def server() -> H2Connection:
@@ -105,13 +113,84 @@ def test_table_size_updates_are_limited() -> None:
         Decoder().decode(1000 * b"\x20" + b"\x88")
 
 
-def test_a_client_can_be_made_to_begin_otherwise() -> None:
-    """What livenessprobe/driver/h2_internals.py reaches into."""
+# What livenessprobe/driver/h2_internals.py relies on beyond the documentation of h2 and hpack.
+
+
+def test_what_a_connection_has_to_send_can_be_replaced() -> None:
     connection = client()
-    assert isinstance(connection._data_to_send, bytearray)  # noqa: SLF001 - see above
-    assert GoAwayFrame in connection._frame_dispatch_table  # noqa: SLF001 - see above
-    assert "_receive_goaway_frame" in vars(H2Connection)
-    assert {"_decode_literal", "_update_encoding_context"} <= set(vars(Decoder))
+    connection.clear_outbound_data_buffer()
+    connection._data_to_send += b"preface"  # noqa: SLF001 - see above
+    assert connection.data_to_send() == b"preface"
+
+
+def test_a_goaway_frame_is_received_by_an_overridden_method() -> None:
+    class Ignoring(H2Connection):
+        def _receive_goaway_frame(self, frame: GoAwayFrame) -> "tuple[list[Frame], list[Event]]":
+            received.append(frame.error_code)
+            return [], []
+
+    received: list[int] = []
+    connection = Ignoring(H2Configuration(client_side=True))
+    connection.initiate_connection()
+    goaway = SettingsFrame(0).serialize() + GoAwayFrame(0, error_code=11).serialize()
+    connection.receive_data(goaway + PingFrame(0, bytes(8)).serialize())
+    assert received == [11]
+
+
+def test_a_connection_is_in_a_reference_cycle_with_its_table_of_frames_alone() -> None:
+    connection = client()
+    kept = weakref.ref(connection)
+    connection._frame_dispatch_table.clear()  # noqa: SLF001 - see above
+    gc.disable()
+    try:
+        del connection
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_the_coders_of_a_connection_can_be_replaced() -> None:
+    class CountingDecoder(Decoder):
+        fields = updates = 0
+
+        def _decode_literal(
+            self, data: bytes | memoryview, should_index: Any
+        ) -> "tuple[HeaderTuple, int]":
+            self.fields += 1
+            return super()._decode_literal(data, should_index)
+
+        def _update_encoding_context(self, data: bytes | memoryview) -> int:
+            self.updates += 1
+            return super()._update_encoding_context(data)
+
+    class FixedEncoder(Encoder):
+        def encode(self, *_: Any, **__: Any) -> bytes:
+            return b"\x82"
+
+    connection = client()
+    connection.decoder, connection.encoder = decoder, _ = CountingDecoder(), FixedEncoder()
+    connection.send_headers(3, [(":method", "GET")])
+    assert connection.data_to_send().endswith(b"\x82")
+    headers = HeadersFrame(1, b"\x20\x88\0\1x\1y\0\1x\1y", flags=["END_HEADERS"])
+    connection.receive_data(headers.serialize())
+    assert (decoder.fields, decoder.updates) == (2, 1)
+
+
+def test_an_encoder_knows_that_its_table_was_resized() -> None:
+    encoder = Encoder()
+    assert not encoder.header_table.resized
+    encoder.header_table_size = 0
+    assert encoder.header_table.resized
+    encoder.encode([(":method", "GET")])
+    assert not encoder.header_table.resized
+
+
+def test_a_limit_that_is_exceeded_has_its_own_error() -> None:
+    connection = client()
+    connection.decoder.max_header_list_size = 1
+    headers = HeadersFrame(1, b"\x88", flags=["END_HEADERS"])
+    with pytest.raises(DenialOfServiceError):
+        connection.receive_data(headers.serialize())
 
 
 def test_the_limit_of_continuation_frames_is_told_by_its_text() -> None:
