@@ -100,9 +100,10 @@ def seconds_to_decode(fields: int) -> float:
     strict=True,
     reason="hpack copies the rest of a block for each field: livenessprobe/driver/h2_internals.py",
 )
-def test_sixteen_times_the_fields_take_sixteen_times_as_long() -> None:
+def test_the_time_to_decode_grows_as_the_number_of_fields() -> None:
+    # Of 24 times as many fields; what a copy for each takes grows with their square.
     least = min(seconds_to_decode(3_000) for _ in range(3))
-    assert seconds_to_decode(48_000) < 32 * least
+    assert seconds_to_decode(72_000) < 30 * least
 
 
 @pytest.mark.xfail(
