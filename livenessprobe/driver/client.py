@@ -88,9 +88,15 @@ class Driver:
             return reply.ready is not False  # CSI: absent means ready
 
         self._get_name_scope.cancel()
-        async with self._call_lock:
+        try:
+            self._call_lock.acquire_nowait()  # the usual case, without a checkpoint's cost
+        except trio.WouldBlock:
+            await self._call_lock.acquire()
+        try:
             self._held.close()
             return await self._call(call, timeout)
+        finally:
+            self._call_lock.release()
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.GetPluginInfo`; return the driver's name. Raises `DriverError`.
