@@ -14,7 +14,6 @@ is a bug of this program and is not caught here.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -192,8 +191,10 @@ async def _call(
     As grpc-go does, repeats once a call that the driver did not process (gRFC A6, transparent
     retries).
     """
-    with suppress(UnprocessedError):
+    try:
         return await _attempt(CallChannel(path, timeout, idle), call)
+    except UnprocessedError:
+        pass
     try:
         return await _attempt(CallChannel(path, timeout, None), call)
     except UnprocessedError as error:

@@ -11,7 +11,8 @@ Where h2 and hpack differ from grpc-go, and why it matters:
 What this module relies on beyond the documentation, tested in tests/upstream/test_h2.py:
 
     h2.connection   H2Connection._receive_goaway_frame, overridden; _data_to_send;
-                    _frame_dispatch_table; encoder and decoder, replaced; the text of one error
+                    _frame_dispatch_table; state_machine, given an input; encoder and decoder,
+                    replaced; the text of one error
     hpack           Decoder._decode_literal and _update_encoding_context, overridden;
                     Encoder.header_table.resized
 """
@@ -22,7 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated
 from h2.exceptions import DenialOfServiceError, ProtocolError
@@ -70,8 +71,7 @@ class ClientConnection(H2Connection):
 
     def initiate_connection(self) -> None:
         """Send the preface with empty SETTINGS: HTTP/2's default values, which h2 keeps to."""
-        super().initiate_connection()
-        self.clear_outbound_data_buffer()
+        self.state_machine.process_input(ConnectionInputs.SEND_SETTINGS)
         self._data_to_send += _CONNECTION_PREFACE
 
     def send_headers(self, stream_id: int, headers: Any, *args: Any, **kwargs: Any) -> None:

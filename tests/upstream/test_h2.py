@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, H2Connection
 from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder, Encoder, HPACKDecodingError
@@ -115,6 +115,15 @@ def test_table_size_updates_are_limited() -> None:
 
 
 # What livenessprobe/driver/h2_internals.py relies on beyond the documentation of h2 and hpack.
+
+
+def test_a_connection_begins_with_an_input_and_sends_what_it_is_given() -> None:
+    connection = H2Connection(H2Configuration(client_side=True))
+    connection.state_machine.process_input(ConnectionInputs.SEND_SETTINGS)
+    begun = connection.state_machine.state
+    assert connection.data_to_send() == b""
+    connection.initiate_connection()
+    assert connection.state_machine.state is begun
 
 
 def test_what_a_connection_has_to_send_can_be_replaced() -> None:
