@@ -28,17 +28,20 @@ from generated.csi.v1 import (
 )
 from livenessprobe.driver.asyncio_thread import Loops
 from livenessprobe.driver.dial import own_failure
-from livenessprobe.driver.grpclib_internals import CallChannel, UnprocessedError
+from livenessprobe.driver.grpclib_internals import (
+    CallChannel,
+    IdleConnection,
+    UnprocessedError,
+    socket_at_eof,
+)
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.health.errors import RPCError
+from livenessprobe.health.errors import DriverUnreachableError, RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from grpclib.client import Channel
-
-    from livenessprobe.driver.grpclib_internals import IdleConnection
 
 
 T = TypeVar("T")
@@ -113,6 +116,10 @@ class Driver:
                 idle = self._held.detach()
                 try:
                     name = await self._call(call, timeout, idle)
+                except DriverUnreachableError:
+                    if idle is not None:  # the driver ended it: `wait_disconnected` returns that
+                        self._held.hold(IdleConnection(sock=socket_at_eof(), http2=idle.http2))
+                    raise
                 finally:
                     if idle is not None:
                         idle.sock.close()

@@ -214,7 +214,7 @@ class _Connection(H2Protocol):
             return None
         try:
             if self.call.state is _State.ENDED_BY_DRIVER:
-                sock = _socket_at_eof()
+                sock = socket_at_eof()
             else:
                 sock = self._transport.get_extra_info("socket").dup()
         except OSError:  # no descriptor is left; the call was answered all the same
@@ -337,7 +337,8 @@ def _too_large(path: str, limit: str) -> RPCError:
     return RPCError("ResourceExhausted", f"{path}: livenessprobe takes at most {limit}")
 
 
-def _socket_at_eof() -> socket.socket:
+def socket_at_eof() -> socket.socket:
+    """Return a socket whose peer is closed, for the caller to own."""
     ours, theirs = socket.socketpair()
     theirs.close()
     ours.setblocking(False)  # noqa: FBT003 - the socket's own way

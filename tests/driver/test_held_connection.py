@@ -20,7 +20,7 @@ from livenessprobe.driver.client import _unary
 from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection, _State
 from livenessprobe.driver.h2_internals import ClientConnection
 from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
-from livenessprobe.health.errors import RPCError
+from livenessprobe.health.errors import DriverUnreachableError, RPCError
 from tests import csi_driver as csi_driver_module
 from tests.csi_driver import NOT_READY, CsiDriver, error
 from tests.driver import peer
@@ -408,6 +408,25 @@ async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
                 assert ours(csi_socket) == 1
         driver.close()
     assert errors == ["Canceled"] * 3
+
+
+async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driver) -> None:
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(VALID, hang_up=True)(stream)
+        await refuse_and_remove(stream)
+
+    async def refuse_and_remove(stream: trio.SocketStream) -> None:
+        heard = b""
+        while END_OF_SECOND_REQUEST not in heard:
+            heard += await stream.receive_some()
+        await trio.Path(csi_socket).rename(csi_socket.with_name("gone"))
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        with pytest.raises(DriverUnreachableError):
+            await driver.get_name(PATIENCE)
+        await it.hears(1)
+        await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
 
 
 async def test_get_name_waits_for_the_end_of_a_probe(
