@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from livenessprobe.check import RENDER, Answer, check
+from livenessprobe.check import RENDER, CheckResult, check
 from livenessprobe.flags import CheckConfig
 from livenessprobe.health.result import ProbeResult, ProbeStatus
 from tests.csi_driver import (
@@ -150,7 +150,7 @@ async def test_nobody_is_there(csi_socket: Path) -> None:
     assert not answer.healthy
 
 
-READY_ANSWER = Answer(
+READY_ANSWER = CheckResult(
     socket_path="/csi/csi.sock",
     result=ProbeResult(
         status=ProbeStatus.READY,
@@ -209,10 +209,10 @@ def bad(status: ProbeStatus, message: str, grpc_status: str | None, latency: flo
             ["not healthy: no file", "unreachable after 0.0 ms: /csi/csi.sock"],
         ),
     ],
-    ids=lambda value: value.result.status.value if isinstance(value, Answer) else "",
+    ids=lambda value: value.result.status.value if isinstance(value, CheckResult) else "",
 )
 def test_a_person_reads_the_verdict_first_and_two_lines_at_most(
-    answer: Answer, lines: list[str]
+    answer: CheckResult, lines: list[str]
 ) -> None:
     assert RENDER["text"](answer).splitlines() == lines
 
@@ -262,7 +262,7 @@ HOSTILE_ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS)
-def test_hostile_words_stay_on_their_line_and_drive_no_terminal(answer: Answer) -> None:
+def test_hostile_words_stay_on_their_line_and_drive_no_terminal(answer: CheckResult) -> None:
     lines = RENDER["text"](answer).split("\n")
     assert len(lines) <= 3
     assert "".join(lines).isprintable()
@@ -270,7 +270,7 @@ def test_hostile_words_stay_on_their_line_and_drive_no_terminal(answer: Answer) 
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS)
-def test_hostile_words_make_a_line_that_strict_parsers_take(answer: Answer) -> None:
+def test_hostile_words_make_a_line_that_strict_parsers_take(answer: CheckResult) -> None:
     line = RENDER["json"](answer)
     assert line[:-1].isprintable()
     assert line.isascii()

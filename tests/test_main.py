@@ -99,7 +99,7 @@ def test_a_bug_ends_a_check_with_a_clear_line_and_its_traceback(
     monkeypatch.setattr("livenessprobe.check.check", buggy)
     assert __main__.main(["check"]) == 1
     printed = capsys.readouterr()
-    assert '"A bug of livenessprobe ends it"' in printed.err
+    assert '"Exiting because of a bug in livenessprobe"' in printed.err
     assert "KeyError: 'no such thing'" in printed.err
     assert printed.out == ""
 
@@ -201,7 +201,7 @@ def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
     monkeypatch.setattr("livenessprobe.serve.serve", buggy)
     assert __main__.main([]) == 1
     printed = capsys.readouterr().err
-    assert '"A bug of livenessprobe ends it"' in printed
+    assert '"Exiting because of a bug in livenessprobe"' in printed
     assert "KeyError: 'no such thing'" in printed
 
 

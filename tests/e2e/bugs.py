@@ -27,7 +27,7 @@ WORDS = "injected here"
 PLACES: dict[str, tuple[object, str]] = {
     "start": (serve, "routes"),
     "prober": (Schedule, "began"),
-    "prober, after a Probe": (Prober, "_was_halted"),
+    "prober, after a Probe": (Prober, "_was_stalled"),
     "thread of a Probe": (client, "_unary"),
     "metrics": (Metrics, "observe_call"),
     "state log": (StateLog, "observe"),

@@ -27,7 +27,7 @@ from tests.csi_driver import Counts
 COMMAND = Path(sys.executable).with_name("livenessprobe")
 
 # How long anything may take before a test gives up. Generous: the machine is shared.
-PATIENCE = 15.0
+TIMEOUT = 15.0
 
 # The issue is a pod's deletion: kubelet waits for the sidecar. About a second is expected.
 STOP_WITHIN = 3.0
@@ -37,7 +37,7 @@ KUBELET = {"User-Agent": "kube-probe/1.34", "Connection": "close"}
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
+def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
     """Poll until the condition is true and return its value; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -67,7 +67,7 @@ def ask(
     address: Address, target: str = "/healthz", method: str = "GET", accept: str = "*/*"
 ) -> Response:
     """Send one request over a new connection, as kubelet does."""
-    connection = HTTPConnection(*address, timeout=PATIENCE)
+    connection = HTTPConnection(*address, timeout=TIMEOUT)
     try:
         connection.request(method, target, headers=KUBELET | {"Accept": accept})
         response = connection.getresponse()
@@ -82,7 +82,7 @@ def ask(
 
 def connect(address: Address, request: bytes) -> socket.socket:
     """Open a raw connection and send these bytes; the caller reads, or does not, and closes."""
-    connection = socket.create_connection(address, timeout=PATIENCE)
+    connection = socket.create_connection(address, timeout=TIMEOUT)
     connection.sendall(request)
     return connection
 
@@ -99,7 +99,7 @@ def run(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.Complet
         [COMMAND, *flags],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         env=os.environ | (env or {}),
     )
@@ -251,7 +251,7 @@ class Sidecar:
         for number in numbers or (signal.SIGTERM,):
             self._process.send_signal(number)
             time.sleep(apart)
-        code = self._process.wait(timeout=PATIENCE)
+        code = self._process.wait(timeout=TIMEOUT)
         took = time.monotonic() - started
         if code or took > STOP_WITHIN:
             raise AssertionError(f"exit code {code} after {took:.1f} s, {numbers}: {self.log}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.csi_driver import DRIVER_NAME
-from tests.e2e.harness import COMMAND, PATIENCE, DriverProcess, run, wait_until
+from tests.e2e.harness import COMMAND, TIMEOUT, DriverProcess, run, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,7 +156,7 @@ def test_a_signal_ends_a_hung_probe_at_once_and_is_no_verdict(
     ) as process:
         wait_until(lambda: driver.counts.in_flight == 1)
         process.send_signal(number)
-        assert process.communicate(timeout=PATIENCE) == (b"", b"")
+        assert process.communicate(timeout=TIMEOUT) == (b"", b"")
     assert process.returncode == -number
     wait_until(lambda: driver.counts.in_flight == 0)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PATIENCE, Address, ask, wait_until
+from tests.e2e.harness import TIMEOUT, Address, ask, wait_until
 
 
 class Demo:
@@ -54,7 +54,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
     yield demo
     demo.process.terminate()  # and so the program, which would outlive a kill
-    demo.process.communicate(timeout=PATIENCE)
+    demo.process.communicate(timeout=TIMEOUT)
 
 
 def test_every_mode_shows(demo: Demo) -> None:
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_both_and_so_does_a_signal_to_the_demo(
     demo.wait_for("ok")
     demo.type("hanging")
     send(demo.process.pid, number)
-    assert demo.process.wait(PATIENCE) == 0
+    assert demo.process.wait(TIMEOUT) == 0
     assert "Traceback" not in demo.log
     assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]
 
@@ -103,7 +103,7 @@ def test_a_program_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
         [sys.executable, "-m", "livenessprobe.demo", "--http-endpoint=nonsense"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         stdin=subprocess.DEVNULL,
         cwd=tempfile.gettempdir(),

@@ -12,7 +12,7 @@ from tests.e2e import bugs
 from tests.e2e.conftest import FAST
 from tests.e2e.harness import Address, DriverProcess, ask, free_port, wait_until
 
-CALLED_BUG = '"A bug of livenessprobe ends it" err="injected here" stacktrace=<'
+CALLED_BUG = '"Exiting because of a bug in livenessprobe" err="injected here" stacktrace=<'
 
 
 @pytest.mark.parametrize("place", bugs.PLACES)
@@ -31,7 +31,10 @@ def test_ends_it_with_1_and_one_line_with_its_traceback(
 def test_is_logged_as_one_object_too(driver: DriverProcess, tmp_path: Path) -> None:
     log = end_by_bug(("prober",), driver, tmp_path, "--logging-format=json")
     assert (
-        log.count('"msg":"A bug of livenessprobe ends it","err":"injected here","stacktrace"') == 1
+        log.count(
+            '"msg":"Exiting because of a bug in livenessprobe","err":"injected here","stacktrace"'
+        )
+        == 1
     )
     assert all(line.startswith("{") for line in log.splitlines())
 
@@ -47,7 +50,7 @@ def test_ends_it_though_a_probe_is_under_way(
 
 def test_ends_it_though_a_thread_is_stuck(driver: DriverProcess, tmp_path: Path) -> None:
     log = end_by_bug((bugs.STUCK, "endpoint"), driver, tmp_path)
-    assert log.count('"A bug of livenessprobe ends it"') == 1
+    assert log.count('"Exiting because of a bug in livenessprobe"') == 1
 
 
 def end_by_bug(bug: tuple[str, ...], driver: DriverProcess, tmp_path: Path, *flags: str) -> str:

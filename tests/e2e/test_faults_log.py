@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.harness import (
     COMMAND,
-    PATIENCE,
+    TIMEOUT,
     Address,
     DriverProcess,
     ask,
@@ -37,7 +37,7 @@ def logging_to(stderr: int, driver: DriverProcess) -> Iterator[Address]:
             wait_until(lambda: answers(address, "ok"))
             yield address
             process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
 

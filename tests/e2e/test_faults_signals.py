@@ -13,7 +13,7 @@ from signal import SIGCONT, SIGSTOP, SIGTERM
 import pytest
 
 from tests.e2e.conftest import StartSidecar
-from tests.e2e.harness import COMMAND, PATIENCE, STOP_WITHIN, DriverProcess, wait_until
+from tests.e2e.harness import COMMAND, STOP_WITHIN, TIMEOUT, DriverProcess, wait_until
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
@@ -54,7 +54,7 @@ def end_after(seconds: float, driver: DriverProcess) -> End:
         signalled_at = time.monotonic()
         process.terminate()
         try:
-            _, log = process.communicate(timeout=PATIENCE)
+            _, log = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
         took = time.monotonic() - signalled_at
@@ -81,7 +81,7 @@ def a_silent_driver(csi_socket: Path) -> Iterator[Callable[[], bool]]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(csi_socket))
         listener.listen()
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT)
         accepted = []
 
         def has_accepted() -> bool:

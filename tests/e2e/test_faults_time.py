@@ -11,18 +11,18 @@ import pytest
 
 from tests.e2e import stepped
 from tests.e2e.conftest import StartSidecar
-from tests.e2e.harness import PATIENCE, DriverProcess, Response, Sidecar
+from tests.e2e.harness import TIMEOUT, DriverProcess, Response, Sidecar
 
 # The timeout is one that a healthy driver keeps on a busy machine too.
-INTERVAL, TIMEOUT = 0.1, 1.5
+INTERVAL, PROBE_TIMEOUT = 0.1, 1.5
 FLAGS = ("--http-endpoint=127.0.0.1:0", "--probe-interval=100ms", "--probe-timeout=1500ms")
 
 # Seconds; some are within a Probe's timeout, the others outlast it and the lateness it may have.
 SHORT_HALTS = (0.0, 0.1, 0.5)
-LONG_HALTS = (TIMEOUT + 0.3, TIMEOUT + 0.5)
+LONG_HALTS = (PROBE_TIMEOUT + 0.3, PROBE_TIMEOUT + 0.5)
 
 # See schedule.valid_until. A halt may keep an answer back that the driver gave before it.
-BOUND = INTERVAL + TIMEOUT + 2.0 + max(LONG_HALTS)
+BOUND = INTERVAL + PROBE_TIMEOUT + 2.0 + max(LONG_HALTS)
 
 VOID = "the next one should have by now"
 
@@ -85,7 +85,7 @@ def test_the_wall_clock_is_only_shown(driver: DriverProcess, tmp_path: Path) -> 
         driver.wait_for_probes(10)
         answers = [sidecar.ask() for _ in range(10)]
         assert {answer.status for answer in answers} == {200}
-        assert max(int(answer.headers["age"]) for answer in answers) < PATIENCE
+        assert max(int(answer.headers["age"]) for answer in answers) < TIMEOUT
         assert len({answer.headers["date"] for answer in answers}) > 1
         up = sidecar.ask("/statusz").body
         assert "Up: 0 hr 00 min" in up

@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[import-untyped]  # likew
 )
 
 from tests.e2e.conftest import FAST, StartDriver, StartSidecar
-from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar, wait_until
+from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar, wait_until
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 METRICS = ("--health-port=0", "--metrics-address=127.0.0.1:0")
@@ -45,7 +45,7 @@ def dial(address: Address) -> Iterator[grpc.Channel]:
 
 def check(channel: grpc.Channel, service: str) -> int:
     request = HealthCheckRequest(service=service)
-    status: int = health_pb2_grpc.HealthStub(channel).Check(request, timeout=PATIENCE).status
+    status: int = health_pb2_grpc.HealthStub(channel).Check(request, timeout=TIMEOUT).status
     return status
 
 
@@ -106,7 +106,7 @@ def test_each_answer_of_the_driver_has_its_statuses(
     driver.wait_for_probes(3)
     assert [check_anew(sidecar, service) for service in SERVICES] == statuses
     with dial(sidecar.address) as channel:
-        listed = health_pb2_grpc.HealthStub(channel).List(HealthListRequest(), timeout=PATIENCE)
+        listed = health_pb2_grpc.HealthStub(channel).List(HealthListRequest(), timeout=TIMEOUT)
     assert [listed.statuses[service].status for service in SERVICES] == statuses
     assert len(listed.statuses) == len(SERVICES)
 
@@ -131,10 +131,10 @@ def test_a_reason_comes_as_metadata(pair: tuple[DriverProcess, Sidecar]) -> None
     sidecar.wait_for(500, "cassé")
     with dial(sidecar.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        _, call = stub.Check.with_call(HealthCheckRequest(), timeout=PATIENCE)
+        _, call = stub.Check.with_call(HealthCheckRequest(), timeout=TIMEOUT)
         metadata = dict(call.initial_metadata())
     assert metadata["reason"] == "rpc error: code = Internal desc = 100%25 cass%C3%A9"
-    assert float(metadata["age"]) < PATIENCE
+    assert float(metadata["age"]) < TIMEOUT
 
 
 def test_no_driver_is_not_serving(start_sidecar: StartSidecar) -> None:
@@ -169,7 +169,7 @@ def test_an_unknown_service_is_not_found(channel: grpc.Channel, service: str) ->
 
 def test_watch_is_unimplemented(channel: grpc.Channel) -> None:
     watch = health_pb2_grpc.HealthStub(channel).Watch
-    assert code(lambda: next(watch(HealthCheckRequest(), timeout=PATIENCE))) == (
+    assert code(lambda: next(watch(HealthCheckRequest(), timeout=TIMEOUT))) == (
         grpc.StatusCode.UNIMPLEMENTED,
         "unknown method /grpc.health.v1.Health/Watch",
     )
@@ -184,7 +184,7 @@ def test_any_other_method_is_unimplemented_on_every_listener(
     for address in sidecar.addresses:
         with dial(address) as channel:
             call = channel.unary_unary(path)
-            assert code(lambda: call(b"", timeout=PATIENCE)) == (  # noqa: B023 - called at once
+            assert code(lambda: call(b"", timeout=TIMEOUT)) == (  # noqa: B023 - called at once
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"unknown method {path}",
             )
@@ -203,7 +203,7 @@ MALFORMED = {
 def test_a_malformed_call_fails_and_the_next_does_not(channel: grpc.Channel, name: str) -> None:
     messages, expected = MALFORMED[name]
     call = channel.stream_unary(CHECK)
-    assert code(lambda: call(iter(messages), timeout=PATIENCE))[0] is expected
+    assert code(lambda: call(iter(messages), timeout=TIMEOUT))[0] is expected
     assert check(channel, "") == SERVING
 
 
@@ -211,7 +211,7 @@ def test_compressed_messages_are_unimplemented(channel: grpc.Channel) -> None:
     call = channel.unary_unary(CHECK, HealthCheckRequest.SerializeToString)
     request = HealthCheckRequest(service="x" * 500)
     gzip = grpc.Compression.Gzip
-    assert code(lambda: call(request, timeout=PATIENCE, compression=gzip)) == (
+    assert code(lambda: call(request, timeout=TIMEOUT, compression=gzip)) == (
         grpc.StatusCode.UNIMPLEMENTED,
         "compressed messages are not supported",
     )
@@ -246,7 +246,7 @@ def test_an_open_call_does_not_put_off_the_end(start_sidecar: StartSidecar) -> N
         yield b""
 
     with dial(sidecar.address) as channel:
-        call = channel.stream_unary(CHECK).future(messages(), timeout=PATIENCE)
+        call = channel.stream_unary(CHECK).future(messages(), timeout=TIMEOUT)
         check(channel, "")
         sidecar.stop()
         enough.set()

@@ -14,7 +14,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 from statistics import median
 
 from tests.e2e.conftest import StartDriver, StartSidecar
-from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar, ask
+from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar, ask
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
@@ -118,7 +118,7 @@ def test_callers_cause_no_probes(driver: DriverProcess, start_sidecar: StartSide
 def listen(path: Path) -> socket.socket:
     """Return a UNIX listener; to accept a connection times out."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.settimeout(PATIENCE)
+    listener.settimeout(TIMEOUT)
     listener.bind(str(path))
     listener.listen()
     return listener

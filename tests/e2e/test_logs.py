@@ -16,7 +16,7 @@ from tests.csi_driver import DRIVER_NAME
 from tests.e2e.conftest import StartSidecar
 from tests.e2e.harness import (
     COMMAND,
-    PATIENCE,
+    TIMEOUT,
     Address,
     DriverProcess,
     Sidecar,
@@ -102,7 +102,7 @@ def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iter
         yield address
         assert ask(address).status == 200
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def listens(address: Address) -> bool:
@@ -126,5 +126,5 @@ def test_a_closed_log_is_no_failure(driver: DriverProcess) -> None:
 
 @pytest.mark.parametrize(("flag", "code"), [("-h", 0), ("--nope", 2), ("--v=1x", 2)])
 def test_closed_streams_do_not_change_the_exit_code(flag: str, code: int) -> None:
-    ended = subprocess.run([*CLOSING, COMMAND, flag], timeout=PATIENCE, check=False)  # noqa: S603 - our own command
+    ended = subprocess.run([*CLOSING, COMMAND, flag], timeout=TIMEOUT, check=False)  # noqa: S603 - our own command
     assert ended.returncode == code

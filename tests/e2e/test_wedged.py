@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import hanging, wedged
 from tests.e2e.conftest import FAST
-from tests.e2e.harness import PATIENCE, DriverProcess, Sidecar, ask, wait_until
+from tests.e2e.harness import TIMEOUT, DriverProcess, Sidecar, ask, wait_until
 
 COMMAND = (sys.executable, wedged.__file__)
 
@@ -50,4 +50,4 @@ def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
         for _ in range(20):
             assert ask(sidecar.addresses[0]).body == "no Probe() has finished yet"
             time.sleep(0.02)  # a few looks, in the meantime
-        assert time.monotonic() - started_at < PATIENCE / 2
+        assert time.monotonic() - started_at < TIMEOUT / 2

@@ -43,8 +43,8 @@ def test_what_the_arguments_say_is_what_the_config_says(
             ),
         ),
         # The sidecar would ignore it, and ask another driver than was meant.
-        (["/csi/csi.sock"], 'check takes nothing but flags, and not "/csi/csi.sock"'),
-        (["--", "-\n"], r'check takes nothing but flags, and not "-\n"'),
+        (["/csi/csi.sock"], 'check takes flags only, not "/csi/csi.sock"'),
+        (["--", "-\n"], r'check takes flags only, not "-\n"'),
     ],
 )
 def test_what_cannot_be_asked_with_is_a_matter_of_usage(argv: list[str], message: str) -> None:

@@ -155,7 +155,7 @@ def test_a_value_that_cannot_be_read_is_refused_as_the_reference_does(
 
 
 SHARED_PATH = (
-    '--metrics-path="/healthz" is where the same address answers something else: '
+    '--metrics-path="/healthz" is already served for something else at this address: '
     "choose another path, such as /metrics"
 )
 
@@ -189,7 +189,7 @@ SHARED_PATH = (
         (
             ["--metrics-address=:1", "--metrics-path=/m?x=1"],
             (
-                '--metrics-path="/m?x=1" is the path of no request, for its ?, # or %: give it '
+                '--metrics-path="/m?x=1" has a ?, # or %, which no request\'s path has: give it '
                 "decoded and without a query, such as /metrics"
             ),
         ),

@@ -34,7 +34,7 @@ def test_every_flag_is_explained_in_sentences(flag: Flag) -> None:
 
 @pytest.mark.parametrize("flag", IN_USE, ids=lambda flag: flag.name)
 def test_only_a_switch_has_no_word_for_its_value(flag: Flag) -> None:
-    assert flag.kind.switch is (flag.word == "")
+    assert flag.kind.switch is (flag.placeholder == "")
 
 
 def test_check_has_two_of_the_sidecars_flags_and_one_of_its_own() -> None:

@@ -62,6 +62,6 @@ def test_a_flag_is_shown_with_its_value_and_its_default() -> None:
 def test_an_entry_explains_its_flags() -> None:
     start = LINES.index("  --v level (default 0)")
     assert LINES[start + 1 : start + 3] == [
-        "      How much is logged: 0 tells changes of the driver's health, 5 every",
+        "      How much is logged: at 0 changes of the driver's health, at 5 every",
         "      Probe() too.",
     ]

@@ -58,7 +58,7 @@ def test_the_log_says_how_many_lines_were_dropped(pipe: tuple[int, TextIO]) -> N
         klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
     notice, found = os.read(reader, CAPACITY).decode().splitlines()
     assert notice.startswith("W")
-    assert notice.endswith('] "Log lines were dropped: nobody read them" lines=3')
+    assert notice.endswith('] "Log lines were dropped: stderr is not read" lines=3')
     assert found.endswith('] "found"')
 
 

@@ -15,13 +15,13 @@ def every(period: float, *, times: int, start: float = 0.0) -> list[float]:
 
 def known(callers: Callers, now: float) -> list[int]:
     """Return the periods of the callers, the shortest first."""
-    callers.forget_missing(now)
+    callers.remove_missing(now)
     return sorted(caller.period for caller in callers)
 
 
 def expected(callers: Callers, now: float) -> list[float]:
     """Return when the next requests are expected, the first one first."""
-    callers.forget_missing(now)
+    callers.remove_missing(now)
     return sorted(caller.expected for caller in callers)
 
 

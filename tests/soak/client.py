@@ -20,7 +20,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 from tests.soak.tally import Tally
 
 # Seconds after which an answer counts as missing; one takes milliseconds.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class Outcome(StrEnum):
@@ -88,12 +88,12 @@ class Client:
         with grpc.insecure_channel(f"{host}:{port}", options=[own]) as channel:
             check: Callable[..., Any] = channel.unary_unary("/grpc.health.v1.Health/Check")
             for _ in range(times):
-                assert check(b"", timeout=PATIENCE) in {b"\x08\x01", b"\x08\x02"}
+                assert check(b"", timeout=TIMEOUT) in {b"\x08\x01", b"\x08\x02"}
                 self._tally.note(Outcome.GRPC)
 
     @contextmanager
     def _connected(self) -> Iterator[socket.socket]:
-        with socket.create_connection(self._address, timeout=PATIENCE) as connection:
+        with socket.create_connection(self._address, timeout=TIMEOUT) as connection:
             yield connection
 
     def _note(self, status: int, body: bytes) -> None:

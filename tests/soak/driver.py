@@ -82,7 +82,7 @@ NAME = (
 )
 
 # Seconds for the last Probe to come; the program may have ended.
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 # As the path of a connection's first request looks, after the octets of its name and length.
 PROBE_PATH = Encoder().encode([(":path", "/csi.v1.Identity/Probe")])[2:]
@@ -132,7 +132,7 @@ class Driver:
     def end(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(sys.stdin)
-        loop.call_later(PATIENCE, self.done.set)
+        loop.call_later(TIMEOUT, self.done.set)
         self.is_ending = True
 
 

@@ -162,7 +162,7 @@ def soak(scale: Scale, folder: Path) -> Record:
             names=tally.read(run.names).total(),
             answers=run.count_answers(),
             metrics=_operations(sidecar.metrics()),
-            halted=sidecar.log.count("A Probe outlasted its deadline"),
+            halted=sidecar.log.count("Discarded a Probe"),
             usages=usages,
             descriptors_before=before,
             descriptors_after=_at_rest(sidecar.pid),
