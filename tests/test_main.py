@@ -41,7 +41,7 @@ of_each_command = pytest.mark.parametrize(
 
 
 @of_each_command
-def test_help_is_printed_for_a_person_to_pipe(
+def test_help_is_printed_to_stdout(
     capsys: pytest.CaptureFixture[str], command: list[str], usage: str
 ) -> None:
     assert __main__.main([*command, "--help"]) == 0
@@ -51,7 +51,7 @@ def test_help_is_printed_for_a_person_to_pipe(
 
 
 @of_each_command
-def test_bad_syntax_is_answered_with_the_usage_between_two_lines_that_say_what_is_wrong(
+def test_a_usage_error_is_printed_before_and_after_the_usage(
     capsys: pytest.CaptureFixture[str], command: list[str], usage: str
 ) -> None:
     assert __main__.main([*command, "--nope"]) == 2
@@ -63,7 +63,7 @@ def test_bad_syntax_is_answered_with_the_usage_between_two_lines_that_say_what_i
 
 
 @pytest.mark.parametrize("argv", [["--http-endpoint=9918", "check"], ["checks"], ["-", "check"]])
-def test_only_a_first_argument_chooses_another_command(
+def test_check_is_a_command_only_as_the_first_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
     async def served(_: Config) -> None:
@@ -76,7 +76,7 @@ def test_only_a_first_argument_chooses_another_command(
     assert printed.out == ""
 
 
-def test_a_check_prints_the_verdict_and_exits_with_it(
+def test_check_prints_the_verdict_and_has_its_exit_code(
     csi_driver: CsiDriver, csi_socket: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["check", f"--csi-address={csi_socket}", "--probe-timeout=15s"]
@@ -89,7 +89,7 @@ def test_a_check_prints_the_verdict_and_exits_with_it(
     assert printed.err == ""
 
 
-def test_a_bug_ends_a_check_with_a_clear_line_and_its_traceback(
+def test_a_bug_in_check_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def buggy(_: CheckConfig) -> None:
@@ -127,19 +127,19 @@ SERVING = {"hypercorn", "prometheus_client", "h11", "wsgiref"} | {
 }
 
 
-def test_a_check_imports_nothing_that_serves() -> None:
+def test_check_imports_no_server() -> None:
     names = imported("main(['check', '--csi-address=/nowhere/csi.sock']); imported()")
     assert {"livenessprobe.check", "livenessprobe.driver", "trio", "grpclib"} <= names
     assert names & SERVING == set()
 
 
-def test_help_imports_nothing_that_probes_or_serves() -> None:
+def test_help_imports_neither_driver_nor_server() -> None:
     names = imported("main(['--help']); imported()")
     assert "livenessprobe.flags" in names
     assert names & (SERVING | {"trio", "grpclib", "betterproto"}) == set()
 
 
-def test_the_sidecar_freezes_all_that_it_imports_and_no_check() -> None:
+def test_the_sidecar_freezes_its_imports_and_does_not_import_check() -> None:
     names = imported("gc.freeze = imported; main(['--http-endpoint=9918'])")
     assert {
         "livenessprobe.serve",
@@ -183,14 +183,14 @@ def test_an_address_that_cannot_be_listened_on_is_one_log_line(
     )
 
 
-def test_what_has_no_effect_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_without_effect_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["--http-endpoint=9918", "--logtostderr"]) == 1
     warning = capsys.readouterr().err.splitlines()[0]
     assert warning.startswith("W")
     assert "logtostderr" in warning
 
 
-def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
+def test_a_bug_in_the_sidecar_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def buggy(_: Config) -> None:
@@ -205,7 +205,7 @@ def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
     assert "KeyError: 'no such thing'" in printed
 
 
-def test_an_endless_bug_hides_no_refused_address(
+def test_a_bug_does_not_hide_a_listen_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def both(_: Config) -> None:

@@ -87,7 +87,7 @@ DRIVERS: list[tuple[str, str, str, int, list[str], dict[str, Any]]] = [
     DRIVERS,
     ids=[f"{probe}, {info}" for probe, info, *_ in DRIVERS],
 )
-def test_the_answer_is_printed_and_is_the_exit_code(
+def test_the_result_is_printed_and_decides_the_exit_code(
     driver: DriverProcess,
     probe: str,
     info: str,
@@ -110,14 +110,14 @@ def test_the_answer_is_printed_and_is_the_exit_code(
     assert printed["socket"] == str(driver.socket)
 
 
-def test_a_missing_driver_is_told_by_its_socket(csi_socket: Path) -> None:
+def test_a_missing_driver_is_reported_with_its_socket(csi_socket: Path) -> None:
     ended = check(csi_socket)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith(f"not healthy: {csi_socket}: no such file: ")
 
 
 @pytest.mark.parametrize("argv", [["--nope"], ["--probe-timeout=1ms"], ["/csi/csi.sock"]])
-def test_a_wrong_command_line_is_no_verdict(argv: list[str]) -> None:
+def test_a_wrong_command_line_exits_with_2(argv: list[str]) -> None:
     ended = run("check", *argv)
     assert ended.returncode == 2
     assert ended.stderr.split("\n", 2)[1] == "Usage of livenessprobe check:"
@@ -130,7 +130,7 @@ def test_it_does_not_run_without_assertions(driver: DriverProcess) -> None:
     assert ended.stderr.startswith("livenessprobe cannot run with python -O or PYTHONOPTIMIZE")
 
 
-def test_what_the_terminal_cannot_show_is_escaped(driver: DriverProcess) -> None:
+def test_characters_that_the_terminal_lacks_are_escaped(driver: DriverProcess) -> None:
     driver.tell("error 9 gr\xf6\xdfer")
     ended = check(driver.socket, PYTHONIOENCODING="ascii")
     assert ended.returncode == 1
@@ -139,7 +139,7 @@ def test_what_the_terminal_cannot_show_is_escaped(driver: DriverProcess) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("flag", ["--output=text", "--output=json"])
-def test_a_signal_ends_a_hung_probe_at_once_and_is_no_verdict(
+def test_a_signal_ends_a_hanging_probe_at_once_without_a_verdict(
     driver: DriverProcess, number: signal.Signals, flag: str
 ) -> None:
     driver.tell("hang")
@@ -161,7 +161,7 @@ def test_a_signal_ends_a_hung_probe_at_once_and_is_no_verdict(
     wait_until(lambda: driver.counts.in_flight == 0)
 
 
-def test_a_machine_without_a_thread_to_spare_is_told_of(driver: DriverProcess) -> None:
+def test_a_lack_of_threads_is_reported_as_such(driver: DriverProcess) -> None:
     # No address space has room for a stack of this size.
     script = (
         "import sys, threading\n"
@@ -184,7 +184,7 @@ def test_a_machine_without_a_thread_to_spare_is_told_of(driver: DriverProcess) -
 @pytest.mark.parametrize(
     ("flags", "code"), [([LONG], 0), ([LONG, "--output=json"], 0), (["--help"], 0), (["--no"], 2)]
 )
-def test_the_exit_code_stands_whoever_reads(
+def test_the_exit_code_does_not_depend_on_the_output(
     driver: DriverProcess, redirection: str, flags: list[str], code: int
 ) -> None:
     ended = subprocess.run(  # noqa: S603 - our own command

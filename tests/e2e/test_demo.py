@@ -57,7 +57,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     demo.process.communicate(timeout=TIMEOUT)
 
 
-def test_every_mode_shows(demo: Demo) -> None:
+def test_every_mode_has_its_answer(demo: Demo) -> None:
     demo.wait_for("ok")
     for mode, body in [
         ("starting", "driver responded but is not ready"),
@@ -78,7 +78,7 @@ def test_a_mode_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -
     assert "is not one of" not in demo.log
 
 
-def test_another_word_is_answered_with_those_that_are_known(demo: Demo) -> None:
+def test_an_unknown_mode_is_answered_with_the_list_of_modes(demo: Demo) -> None:
     demo.wait_for("ok")
     demo.type("angry")
     wait_until(lambda: "'angry' is not one of ready, starting, failing" in demo.log)
@@ -98,7 +98,7 @@ def test_ctrl_c_ends_both_and_so_does_a_signal_to_the_demo(
     assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]
 
 
-def test_a_program_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
+def test_the_demo_ends_if_the_sidecar_cannot_start(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "livenessprobe.demo", "--http-endpoint=nonsense"],
         capture_output=True,

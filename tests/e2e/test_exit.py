@@ -47,7 +47,7 @@ WRONG_CONFIGURATIONS = [
 
 
 @pytest.mark.parametrize(("argv", "complaint"), WRONG_FLAGS)
-def test_a_wrong_flag_ends_it_with_2_and_the_usage(argv: list[str], complaint: str) -> None:
+def test_a_wrong_flag_exits_with_2_and_the_usage(argv: list[str], complaint: str) -> None:
     ended = run(*argv)
     first_line, usage = ended.stderr.split("\n", 1)
     assert ended.returncode == 2
@@ -59,7 +59,7 @@ def test_a_wrong_flag_ends_it_with_2_and_the_usage(argv: list[str], complaint: s
 
 
 @pytest.mark.parametrize(("argv", "complaint"), WRONG_CONFIGURATIONS)
-def test_a_wrong_configuration_ends_it_with_1_and_one_line(argv: list[str], complaint: str) -> None:
+def test_a_wrong_configuration_exits_with_1_and_one_line(argv: list[str], complaint: str) -> None:
     ended = run(*argv)
     assert ended.returncode == 1
     assert complaint in ended.stderr.splitlines()[0]
@@ -75,7 +75,7 @@ def test_a_wrong_configuration_ends_it_with_1_and_one_line(argv: list[str], comp
         (["--health-port=0", "--metrics-address=127.0.0.1:{}"], "127.0.0.1:{}"),
     ],
 )
-def test_a_port_in_use_ends_it_with_1_and_is_named(argv: list[str], taken: str) -> None:
+def test_a_port_in_use_exits_with_1_and_is_named(argv: list[str], taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         _, port = server.getsockname()
         ended = run(*(flag.format(port) for flag in argv), "--csi-address=/nowhere/csi.sock")
@@ -85,7 +85,7 @@ def test_a_port_in_use_ends_it_with_1_and_is_named(argv: list[str], taken: str) 
 
 
 @pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
-def test_help_ends_it_with_0(flag: str) -> None:
+def test_help_exits_with_0(flag: str) -> None:
     ended = run(flag)
     assert ended.returncode == 0
     assert "-csi-address" in ended.stdout
@@ -145,7 +145,7 @@ Situation = Callable[[Sidecar, DriverProcess], AbstractContextManager[None]]
     "situation",
     [a_probe_in_flight, an_idle_connection, half_a_request, a_client_that_never_reads],
 )
-def test_a_signal_ends_it_with_0_at_once(
+def test_a_signal_exits_with_0_at_once(
     driver: DriverProcess,
     start_sidecar: StartSidecar,
     situation: Situation,
@@ -159,7 +159,7 @@ def test_a_signal_ends_it_with_0_at_once(
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("apart", [0.0, 0.02, 0.05])
-def test_a_second_signal_makes_no_failure_of_the_end(
+def test_a_second_signal_does_not_change_the_exit_code(
     start_sidecar: StartSidecar, second: signal.Signals, apart: float
 ) -> None:
     sidecar = start_sidecar(HTTP)

@@ -16,7 +16,7 @@ CALLED_BUG = '"Exiting because of a bug in livenessprobe" err="injected here" st
 
 
 @pytest.mark.parametrize("place", bugs.PLACES)
-def test_ends_it_with_1_and_one_line_with_its_traceback(
+def test_a_bug_exits_with_1_and_one_line_with_its_traceback(
     driver: DriverProcess, tmp_path: Path, place: str
 ) -> None:
     if place == "watch":  # it looks at the socket only while the driver is not healthy
@@ -28,7 +28,7 @@ def test_ends_it_with_1_and_one_line_with_its_traceback(
     assert [line for line in log.splitlines() if line[:1] not in {"I", "E", "\t", " "}] == []
 
 
-def test_is_logged_as_one_object_too(driver: DriverProcess, tmp_path: Path) -> None:
+def test_a_bug_is_logged_as_one_json_object(driver: DriverProcess, tmp_path: Path) -> None:
     log = end_by_bug(("prober",), driver, tmp_path, "--logging-format=json")
     assert (
         log.count(
@@ -40,7 +40,7 @@ def test_is_logged_as_one_object_too(driver: DriverProcess, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["watch, told of a result", "endpoint"])
-def test_ends_it_though_a_probe_is_under_way(
+def test_a_bug_exits_while_a_probe_is_in_flight(
     driver: DriverProcess, tmp_path: Path, place: str
 ) -> None:
     driver.tell("hang")
@@ -48,7 +48,7 @@ def test_ends_it_though_a_probe_is_under_way(
     assert log.count(CALLED_BUG) == 1
 
 
-def test_ends_it_though_a_thread_is_stuck(driver: DriverProcess, tmp_path: Path) -> None:
+def test_a_bug_exits_while_a_thread_is_stuck(driver: DriverProcess, tmp_path: Path) -> None:
     log = end_by_bug((bugs.STUCK, "endpoint"), driver, tmp_path)
     assert log.count('"Exiting because of a bug in livenessprobe"') == 1
 

@@ -39,7 +39,7 @@ def open_files(sidecar: Sidecar) -> set[int]:
 
 @pytest.mark.parametrize("idle_connections", [0, 20])
 @pytest.mark.parametrize("free", [1, 2])
-def test_no_descriptor_for_a_probe(
+def test_without_a_descriptor_for_a_probe_the_driver_is_not_blamed(
     driver: DriverProcess, start_sidecar: StartSidecar, idle_connections: int, free: int
 ) -> None:
     sidecar = start_sidecar(HTTP)
@@ -59,7 +59,7 @@ def test_no_descriptor_for_a_probe(
     assert blamed(sidecar) == before
 
 
-def test_no_descriptor_since_the_last_probe(
+def test_a_probe_reuses_the_descriptors_of_the_last_one(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     """It has kept what the next one needs."""
@@ -71,7 +71,7 @@ def test_no_descriptor_since_the_last_probe(
     assert blamed(sidecar) == []
 
 
-def test_the_last_descriptor_is_enough_to_answer(
+def test_one_free_descriptor_is_enough_to_answer(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
@@ -81,7 +81,9 @@ def test_the_last_descriptor_is_enough_to_answer(
         assert [sidecar.ask().status for _ in range(10)] == [200] * 10
 
 
-def test_no_descriptor_at_all(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_without_descriptors_the_listener_recovers_and_logs_once(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
     sidecar.wait_for_log("CSI driver name")
     with descriptors(sidecar, 0), socket.create_connection(sidecar.address) as client:
@@ -91,7 +93,7 @@ def test_no_descriptor_at_all(driver: DriverProcess, start_sidecar: StartSidecar
     assert sidecar.log.count("Too many open files") == 1
 
 
-def test_no_thread(driver: DriverProcess, tmp_path: Path) -> None:
+def test_without_threads_the_driver_is_not_blamed(driver: DriverProcess, tmp_path: Path) -> None:
     with own_cgroup("pids") as group:
         group.limit_threads(1)
         flags = (f"--csi-address={driver.socket}", HTTP, *FAST)
@@ -103,7 +105,9 @@ def test_no_thread(driver: DriverProcess, tmp_path: Path) -> None:
             assert blamed(sidecar) == []
 
 
-def test_no_more_memory_than_it_has(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_no_further_memory_is_needed_in_operation(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
     for _ in range(100):
@@ -117,7 +121,9 @@ def test_no_more_memory_than_it_has(driver: DriverProcess, start_sidecar: StartS
     sidecar.wait_for(500, "broken")
 
 
-def test_hardly_any_cpu(driver: DriverProcess, tmp_path: Path) -> None:
+def test_with_little_cpu_a_healthy_driver_stays_healthy(
+    driver: DriverProcess, tmp_path: Path
+) -> None:
     flags = (f"--csi-address={driver.socket}", HTTP, "--probe-timeout=3s")
     with (
         own_cgroup("cpu") as group,

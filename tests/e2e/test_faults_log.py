@@ -70,7 +70,9 @@ def latencies_until(words: str, address: Address) -> list[float]:
     return latencies
 
 
-def test_a_full_pipe_and_what_is_read_from_it_in_the_end(driver: DriverProcess) -> None:
+def test_a_full_pipe_delays_no_answer_and_the_dropped_lines_are_logged(
+    driver: DriverProcess,
+) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with logging_to(writer, driver) as address:
@@ -91,7 +93,7 @@ def read(fd: int) -> str:
 
 
 @pytest.mark.parametrize("device", ["a full file system", "a pipe whose reader is gone"])
-def test_a_log_that_fails(driver: DriverProcess, device: str) -> None:
+def test_a_failing_stderr_delays_no_answer(driver: DriverProcess, device: str) -> None:
     if device == "a full file system":
         stderr = os.open("/dev/full", os.O_WRONLY)
     else:

@@ -31,7 +31,7 @@ class End:
     took: float
 
 
-def test_of_the_start(driver: DriverProcess) -> None:
+def test_sigterm_at_every_stage_of_the_start(driver: DriverProcess) -> None:
     ends = [end_after(stage, driver) for stage in STAGES]
     # Until our code runs, the signal has its default action.
     assert {(end.was_caught, end.code) for end in ends} <= {
@@ -136,14 +136,18 @@ Stage = Callable[[Path], AbstractContextManager[Callable[[], bool]]]
         a_held_connection,
     ],
 )
-def test_of_a_probe(start_sidecar: StartSidecar, csi_socket: Path, stage: Stage) -> None:
+def test_sigterm_at_every_stage_of_a_probe(
+    start_sidecar: StartSidecar, csi_socket: Path, stage: Stage
+) -> None:
     with stage(csi_socket) as is_reached:
         sidecar = start_sidecar(HTTP, "--probe-timeout=1m", "--probe-interval=1h")
         wait_until(is_reached)
         sidecar.stop()
 
 
-def test_of_an_answer_to_a_probe(start_sidecar: StartSidecar, driver: DriverProcess) -> None:
+def test_sigterm_during_the_reply_to_a_probe(
+    start_sidecar: StartSidecar, driver: DriverProcess
+) -> None:
     # An answer takes some milliseconds: each signal comes at another stage of one.
     for stage in range(4):
         sidecar = start_sidecar(HTTP, "--probe-interval=100ms", "--probe-timeout=1m")

@@ -42,7 +42,7 @@ def halts(
         yield asked_at, sidecar.ask()
 
 
-def test_halts_are_no_failure_of_a_healthy_driver(
+def test_stalls_do_not_make_a_healthy_driver_fail(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("delay 0.2")  # there is always a Probe in flight
@@ -60,7 +60,7 @@ def test_halts_are_no_failure_of_a_healthy_driver(
 @pytest.mark.parametrize(
     ("behaviour", "reason"), [("hang", "DeadlineExceeded"), ("error 13 broken", "broken")]
 )
-def test_halts_hide_no_failure_beyond_the_bound(
+def test_stalls_hide_no_failure_beyond_the_bound(
     driver: DriverProcess, start_sidecar: StartSidecar, behaviour: str, reason: str
 ) -> None:
     sidecar = start_sidecar(*FLAGS)
@@ -76,7 +76,7 @@ def test_halts_hide_no_failure_beyond_the_bound(
     sidecar.wait_for(200, "ok")
 
 
-def test_the_wall_clock_is_only_shown(driver: DriverProcess, tmp_path: Path) -> None:
+def test_steps_of_the_wall_clock_change_no_verdict(driver: DriverProcess, tmp_path: Path) -> None:
     flags = (f"--csi-address={driver.socket}", *FLAGS)
     command = (sys.executable, stepped.__file__)
     with Sidecar(*flags, log=tmp_path / "log", command=command) as sidecar:

@@ -98,7 +98,7 @@ def channel(pair: tuple[DriverProcess, Sidecar]) -> Iterator[grpc.Channel]:
         ("hang", [NOT_SERVING, NOT_SERVING, NOT_SERVING]),
     ],
 )
-def test_each_answer_of_the_driver_has_its_statuses(
+def test_the_statuses_for_each_state_of_the_driver(
     pair: tuple[DriverProcess, Sidecar], behaviour: str, statuses: list[int]
 ) -> None:
     driver, sidecar = pair
@@ -125,7 +125,7 @@ def test_the_statuses_follow_the_driver_over_one_connection(
         wait_until(lambda: check_all(channel) == [NOT_SERVING, NOT_SERVING, NOT_SERVING])
 
 
-def test_a_reason_comes_as_metadata(pair: tuple[DriverProcess, Sidecar]) -> None:
+def test_the_reason_is_in_the_metadata(pair: tuple[DriverProcess, Sidecar]) -> None:
     driver, sidecar = pair
     driver.tell("error 13 100% cassé")
     sidecar.wait_for(500, "cassé")
@@ -137,14 +137,14 @@ def test_a_reason_comes_as_metadata(pair: tuple[DriverProcess, Sidecar]) -> None
     assert float(metadata["age"]) < TIMEOUT
 
 
-def test_no_driver_is_not_serving(start_sidecar: StartSidecar) -> None:
+def test_without_a_driver_the_status_is_not_serving(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(500, "no such file")
     with dial(sidecar.address) as channel:
         assert check_all(channel) == [NOT_SERVING, NOT_SERVING, NOT_SERVING]
 
 
-def test_a_hung_driver_makes_no_call_wait(
+def test_no_call_waits_for_a_hanging_driver(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("hang")
@@ -229,7 +229,7 @@ def test_many_calls_at_once(pair: tuple[DriverProcess, Sidecar], channel: grpc.C
     assert set(over_one + over_their_own) == {SERVING}
 
 
-def test_an_open_channel_does_not_put_off_the_end(start_sidecar: StartSidecar) -> None:
+def test_an_open_channel_does_not_delay_the_exit(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     with dial(sidecar.address) as channel:
         check(channel, "")
@@ -237,7 +237,7 @@ def test_an_open_channel_does_not_put_off_the_end(start_sidecar: StartSidecar) -
         assert code(lambda: check(channel, ""))[0] is grpc.StatusCode.UNAVAILABLE
 
 
-def test_an_open_call_does_not_put_off_the_end(start_sidecar: StartSidecar) -> None:
+def test_an_open_call_does_not_delay_the_exit(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     enough = threading.Event()
 

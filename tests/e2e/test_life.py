@@ -102,7 +102,9 @@ def test_the_verdict_follows_the_driver_through_its_life(
     assert record.p99() < P99_LATENCY, sorted(record.latencies)
 
 
-def test_callers_cause_no_probes(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_requests_start_no_probes_of_a_healthy_driver(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     driver.tell("delay 0.05")
     sidecar = start_sidecar(HTTP, "--probe-interval=200ms")
     sidecar.wait_for(200, "ok")
@@ -137,7 +139,7 @@ def test_a_probe_closes_its_connection_before_the_next_opens_one(
         before.close()
 
 
-def test_a_driver_may_hang_up_on_every_caller(
+def test_a_driver_that_closes_every_connection_is_unavailable(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     with listen(csi_socket) as rude:
@@ -155,7 +157,9 @@ def assert_closed(connection: socket.socket) -> None:
             pass
 
 
-def test_a_hung_driver_grows_nothing(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_a_hanging_driver_adds_no_descriptors_or_threads(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     driver.tell("hang")
     sidecar = start_sidecar(HTTP, "--probe-timeout=200ms", "--probe-interval=200ms")
     early = peak_holdings(sidecar, driver, probes=4)

@@ -38,7 +38,7 @@ def log_lines(sidecar: Sidecar) -> list[str]:
 
 
 @pytest.mark.usefixtures("driver")
-def test_each_text_line_has_its_klog_head(start_sidecar: StartSidecar) -> None:
+def test_each_text_line_has_a_klog_header(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
     assert [line for line in log_lines(sidecar) if not KLOG_LINE.match(line)] == []
@@ -110,7 +110,7 @@ def listens(address: Address) -> bool:
         return connection.connect_ex(address) == 0
 
 
-def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess) -> None:
+def test_an_unread_log_delays_nothing(driver: DriverProcess) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with running(driver, COMMAND, stderr=writer):
@@ -119,7 +119,7 @@ def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess) -> None
     os.close(reader)
 
 
-def test_a_closed_log_is_no_failure(driver: DriverProcess) -> None:
+def test_a_closed_stderr_does_not_fail_the_command(driver: DriverProcess) -> None:
     with running(driver, *CLOSING, COMMAND):
         driver.wait_for_probes(3)
 

@@ -34,7 +34,9 @@ def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
     )
 
 
-def test_each_end_of_a_probe_is_counted(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_each_way_that_a_probe_ends_is_counted(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP, "--probe-timeout=200ms")
     sidecar.wait_for(200, "ok")
     driver.tell("error 9 not healthy")
@@ -119,7 +121,7 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
     ids=["anything", "Prometheus 2", "Prometheus 3"],
 )
 @pytest.mark.usefixtures("driver")
-def test_the_references_metrics_are_all_there(start_sidecar: StartSidecar, accept: str) -> None:
+def test_all_metrics_of_the_reference_are_served(start_sidecar: StartSidecar, accept: str) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
     sidecar.wait_for_log("CSI driver name")

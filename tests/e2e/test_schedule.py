@@ -20,7 +20,7 @@ def wait_for_log(sidecar: Sidecar, text: str, times: int = 1) -> None:
     wait_until(lambda: sidecar.log.count(text) >= times)
 
 
-def test_the_end_of_the_process_is_noticed_without_a_probe_that_was_due(
+def test_the_exit_of_the_driver_is_detected_between_probes(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*RARELY)
@@ -30,7 +30,7 @@ def test_the_end_of_the_process_is_noticed_without_a_probe_that_was_due(
     sidecar.wait_for(500, "connection refused")  # the first Probe may have met it while it died
 
 
-def test_a_driver_that_is_back_is_asked_at_once(
+def test_a_driver_that_is_back_is_probed_at_once(
     start_driver: StartDriver, start_sidecar: StartSidecar
 ) -> None:
     hung = start_driver()
@@ -42,7 +42,7 @@ def test_a_driver_that_is_back_is_asked_at_once(
     wait_for_log(sidecar, SUCCEEDED)
 
 
-def test_a_driver_is_replaced_while_it_is_healthy(
+def test_the_replacement_of_a_healthy_driver_is_detected(
     start_driver: StartDriver, start_sidecar: StartSidecar
 ) -> None:
     old = start_driver()
@@ -66,7 +66,7 @@ def test_one_failed_probe_fails_one_request(
     assert driver.counts.probes == 2
 
 
-def test_a_regular_caller_gets_an_answer_of_its_own_for_each_request(
+def test_each_request_of_a_regular_caller_has_a_fresh_probe(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*AUTO)
@@ -83,7 +83,7 @@ def test_a_regular_caller_gets_an_answer_of_its_own_for_each_request(
     assert sidecar.log.count("period is shorter than --probe-timeout") == 1
 
 
-def test_a_storm_makes_no_more_than_a_probe_a_second(
+def test_a_burst_of_requests_starts_at_most_one_probe_a_second(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("delay 0.05")
@@ -98,7 +98,7 @@ def test_a_storm_makes_no_more_than_a_probe_a_second(
     assert counts.max_in_flight == 1
 
 
-def test_a_process_that_was_stopped_says_so_until_it_knows_better(
+def test_a_stopped_process_reports_it_until_the_next_result(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1s", "--probe-timeout=500ms", "-v=5")

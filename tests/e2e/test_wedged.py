@@ -22,7 +22,7 @@ def sidecar(driver: DriverProcess, csi_socket: Path, tmp_path: Path) -> Iterator
         yield sidecar
 
 
-def test_is_told_as_such_and_logged_until_it_has_ended(sidecar: Sidecar) -> None:
+def test_a_stuck_probe_is_reported_and_logged_until_it_has_ended(sidecar: Sidecar) -> None:
     sidecar.wait_for(500, "the next one should have by now")
     sidecar.wait_for_log('"Health check failed" err="the last Probe() finished')
     sidecar.wait_for(200, "ok")
@@ -30,12 +30,12 @@ def test_is_told_as_such_and_logged_until_it_has_ended(sidecar: Sidecar) -> None
     assert "DeadlineExceeded" not in sidecar.log
 
 
-def test_does_not_hold_up_the_end(sidecar: Sidecar) -> None:
+def test_a_stuck_probe_does_not_delay_the_exit(sidecar: Sidecar) -> None:
     sidecar.wait_for(500, "the next one should have by now")
     sidecar.stop()
 
 
-def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
+def test_a_hanging_file_system_delays_no_answer(tmp_path: Path) -> None:
     """Neither the Probe nor the looks at the socket file, ten a second, come back."""
     csi = tmp_path / "csi"
     csi.mkdir()

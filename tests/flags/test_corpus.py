@@ -121,7 +121,7 @@ def said(argv: list[str]) -> dict[str, Any]:
 
 
 @with_corpus
-def test_every_manifest_gets_the_config_it_means_or_a_clear_refusal() -> None:
+def test_every_manifest_gives_the_intended_config_or_a_clear_error() -> None:
     verdicts: Counter[str | None] = Counter()
     for manifest in corpus():
         verdict = refusal(manifest)
@@ -236,7 +236,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("manifest", "meaning"), MANIFESTS)
-def test_each_form_of_argument_says_what_it_means(
+def test_each_form_of_argument_is_parsed_as_intended(
     manifest: Manifest, meaning: dict[str, Any] | str
 ) -> None:
     if isinstance(meaning, str):
@@ -258,11 +258,11 @@ def forms(manifest: Manifest) -> Iterator[str]:
 
 
 @with_corpus
-def test_no_manifest_means_another_command_by_its_first_argument() -> None:
+def test_no_manifest_has_check_as_its_first_argument() -> None:
     assert [manifest.origin for manifest in corpus() if manifest.argv[:1] == ["check"]] == []
 
 
 @with_corpus
-def test_the_table_holds_every_form_in_the_corpus() -> None:
+def test_the_table_has_every_form_in_the_corpus() -> None:
     table = {form for manifest, _ in MANIFESTS for form in forms(manifest)}
     assert {form for manifest in corpus() for form in forms(manifest)} <= table

@@ -229,7 +229,7 @@ ANY_TEXT = st.text(st.characters()) | st.text(
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_no_value_forges_a_text_line(message: str, value: str) -> None:
+def test_no_value_can_forge_a_text_line(message: str, value: str) -> None:
     stream = written_to()
     LOG.error(message, err=value)
     written = stream.getvalue()
@@ -311,7 +311,7 @@ def test_an_error_has_no_stacktrace() -> None:
 # Verbosity
 
 
-def test_verbosity_bounds_information_only() -> None:
+def test_verbosity_limits_informational_messages_only() -> None:
     stream = written_to(verbosity=2)
     for v in range(5):
         LOG.info("information", v=v)
@@ -423,7 +423,7 @@ class Closed(StringIO):
 
 
 @pytest.mark.parametrize("stream", [BrokenPipe(), Closed()])
-def test_a_line_that_cannot_be_written_is_dropped_in_silence(
+def test_a_line_that_cannot_be_written_raises_nothing(
     stream: StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert logging.raiseExceptions  # as it is by default

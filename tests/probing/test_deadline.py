@@ -6,7 +6,7 @@ from livenessprobe.health.errors import DeadlineExceededError
 from livenessprobe.probing.deadline import call_within
 
 
-async def test_the_call_is_told_its_deadline_and_its_answer_returned(
+async def test_the_call_gets_its_timeout_and_its_result_is_returned(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def call(seconds: float) -> str:
@@ -25,7 +25,7 @@ async def test_a_call_that_takes_longer_is_cancelled_at_its_deadline(
     assert trio.current_time() - start == pytest.approx(3.0)
 
 
-async def test_an_outer_cancellation_is_no_missed_deadline(
+async def test_cancellation_from_outside_raises_no_deadline_error(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def hang(_: float) -> None:

@@ -63,7 +63,7 @@ async def after(identity: Identity, *statuses: ProbeStatus) -> str | None:
 
 
 @pytest.mark.parametrize("status", [ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED])
-async def test_the_name_is_asked_for_after_a_probe_that_was_answered(
+async def test_the_name_is_requested_after_an_answered_probe(
     autojump_clock: Clock, status: ProbeStatus
 ) -> None:
     driver = FakeDriver("fake.csi.example.com")
@@ -74,7 +74,7 @@ async def test_the_name_is_asked_for_after_a_probe_that_was_answered(
 
 
 @pytest.mark.parametrize("status", [ProbeStatus.UNREACHABLE, ProbeStatus.TIMED_OUT])
-async def test_a_driver_that_does_not_answer_is_not_asked(
+async def test_the_name_is_not_requested_while_probes_are_not_answered(
     autojump_clock: Clock, status: ProbeStatus
 ) -> None:
     driver = FakeDriver("fake.csi.example.com")
@@ -83,14 +83,14 @@ async def test_a_driver_that_does_not_answer_is_not_asked(
     assert driver.asked == 0
 
 
-async def test_a_known_name_is_not_asked_for_again(autojump_clock: Clock) -> None:
+async def test_a_known_name_is_not_requested_again(autojump_clock: Clock) -> None:
     driver = FakeDriver("fake.csi.example.com")
     async with running(driver) as identity:
         await after(identity, *[ProbeStatus.READY] * 5)
     assert driver.asked == 1
 
 
-async def test_after_the_driver_was_away_it_is_asked_again_and_keeps_its_name_meanwhile(
+async def test_the_name_is_kept_while_the_driver_is_unreachable_and_requested_again_after(
     autojump_clock: Clock,
 ) -> None:
     driver = FakeDriver("old.csi.example.com")
@@ -102,7 +102,7 @@ async def test_after_the_driver_was_away_it_is_asked_again_and_keeps_its_name_me
     assert driver.asked == 2
 
 
-async def test_the_same_driver_coming_back_is_logged_once(
+async def test_the_same_name_is_logged_once(
     autojump_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(FakeDriver("fake.csi.example.com")) as identity:
@@ -118,7 +118,7 @@ REFUSALS: list[tuple[DriverError | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("refusal", "grpc_status"), REFUSALS)
-async def test_a_driver_that_does_not_tell_is_asked_ever_more_seldom_and_logged_once(
+async def test_failed_calls_are_retried_with_backoff_and_logged_once(
     autojump_clock: Clock,
     caplog: pytest.LogCaptureFixture,
     refusal: DriverError | None,
@@ -152,7 +152,7 @@ AWAY: list[Callable[[Identity], None]] = [
 
 
 @pytest.mark.parametrize("went_away", AWAY)
-async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_reaches_it(
+async def test_a_driver_that_may_have_restarted_is_called_after_the_next_answered_probe(
     autojump_clock: Clock, went_away: Callable[[Identity], None]
 ) -> None:
     driver = FakeDriver(RPCError("Unimplemented", "no"))
@@ -170,7 +170,7 @@ async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_r
         assert driver.asked == asked + 1
 
 
-async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock) -> None:
+async def test_the_backoff_starts_anew_after_a_restart(autojump_clock: Clock) -> None:
     driver = FakeDriver(RPCError("Unimplemented", "no"))
     async with running(driver) as identity:
         await after(identity, ProbeStatus.READY)
@@ -184,7 +184,7 @@ async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock
         assert driver.asked == asked + 1
 
 
-async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock: Clock) -> None:
+async def test_a_driver_replaced_during_the_call_is_called_again(autojump_clock: Clock) -> None:
     gate = trio.Event()
     names = ["old.csi.example.com", "new.csi.example.com"]
 
@@ -205,7 +205,7 @@ async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock
         nursery.cancel_scope.cancel()
 
 
-async def test_another_driver_is_asked_for_its_name(autojump_clock: Clock) -> None:
+async def test_the_name_of_a_new_driver_is_requested(autojump_clock: Clock) -> None:
     driver = FakeDriver("old.csi")
     async with running(driver) as identity:
         assert await after(identity, ProbeStatus.READY) == "old.csi"

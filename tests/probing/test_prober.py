@@ -38,7 +38,7 @@ async def test_probes_start_one_interval_apart(autojump_clock: trio.testing.Mock
     )
 
 
-async def test_a_hung_driver_is_probed_again_as_soon_as_the_deadline_passed(
+async def test_a_hanging_driver_is_probed_again_right_after_the_deadline(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Deadlines at 3, 6 and 9 s; the Probe that started at 9 s has not ended.
@@ -91,13 +91,13 @@ class Running:
         return await self.outcome(timeout)
 
 
-async def test_before_the_first_result_a_caller_hears_that_nothing_is_known(
+async def test_before_the_first_result_the_answer_is_that_nothing_is_known(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     assert Running(nursery).prober.handle_request(Question.HEALTHZ) is NOTHING_KNOWN
 
 
-async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
+async def test_a_request_gets_the_last_result_and_starts_a_probe(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -123,7 +123,7 @@ async def test_an_event_starts_a_probe_at_once(
     assert running.prober.handle_request(Question.HEALTHZ).reason == "gone"
 
 
-async def test_what_happens_during_a_probe_is_no_news_to_it(
+async def test_events_during_a_probe_start_no_further_probe(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -135,7 +135,7 @@ async def test_what_happens_during_a_probe_is_no_news_to_it(
     assert running.starts == [0.0]
 
 
-async def test_a_halt_makes_the_last_result_expire_until_the_next_and_is_logged(
+async def test_after_a_stall_the_last_result_has_expired_and_this_is_logged(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
@@ -158,7 +158,7 @@ async def test_a_halt_makes_the_last_result_expire_until_the_next_and_is_logged(
     assert running.prober.lag == pytest.approx(51.0)  # behind the one that was due after 10 s
 
 
-async def test_a_halt_counts_once_as_a_missed_deadline_and_a_short_one_does_not(
+async def test_a_long_stall_counts_as_one_missed_deadline_and_a_short_one_as_none(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -173,7 +173,7 @@ async def test_a_halt_counts_once_as_a_missed_deadline_and_a_short_one_does_not(
         assert running.prober.missed_deadlines == missed
 
 
-async def test_who_only_looks_on_changes_nothing(
+async def test_reading_the_verdict_changes_nothing(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -186,7 +186,7 @@ async def test_who_only_looks_on_changes_nothing(
     assert not list(running.prober.schedule.callers)
 
 
-async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
+async def test_a_probe_that_times_out_during_a_stall_is_discarded(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
@@ -209,7 +209,7 @@ async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
 
 
 @pytest.mark.parametrize(("period", "lines"), [(2.0, 1), (3.0, 0)])
-async def test_a_period_shorter_than_the_timeout_is_logged_once_a_caller_has_it(
+async def test_a_period_shorter_than_the_timeout_is_logged_once(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],

@@ -264,7 +264,7 @@ def in_trio(do: Callable[..., Awaitable[None]], *args: object) -> None:
     trio.from_thread.run(do, *args)
 
 
-async def test_prober_and_verdict_keep_what_they_promise(
+async def test_the_invariants_of_prober_and_verdict_hold(
     mock_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     await trio.to_thread.run_sync(

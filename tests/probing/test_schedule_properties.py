@@ -158,5 +158,5 @@ class ScheduleMachine(RuleBasedStateMachine):
         assert self.in_flight or self.schedule.due <= max(self.now, self.began[-1] + SPACING)
 
 
-def test_schedule_and_verdict_keep_what_they_promise() -> None:
+def test_the_invariants_of_schedule_and_verdict_hold() -> None:
     run_state_machine_as_test(ScheduleMachine, settings=settings(max_examples=200, deadline=None))

@@ -132,7 +132,9 @@ PERIODS = [[1], [2], [3], [10], [30], [60], [10, 10], [10, 5], [30, 10], [2, 30]
 
 @pytest.mark.parametrize("periods", PERIODS, ids=str)
 @pytest.mark.parametrize("seed", range(3))
-def test_real_callers_are_served_and_no_others_last(periods: list[int], seed: int) -> None:
+def test_real_callers_have_their_probes_and_false_ones_are_removed(
+    periods: list[int], seed: int
+) -> None:
     rng = random.Random(f"{seed} {periods}")  # noqa: S311 - reproducible, not secret
     plan, driven = trace(rng, periods), Driven()
     calm = unserved = phantoms = probes = 0

@@ -50,7 +50,7 @@ class Caller:
         )
 
 
-async def test_a_worker_asks_at_its_start_and_at_every_tick(
+async def test_a_worker_probes_at_its_start_and_at_every_tick(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     caller = Caller()
@@ -70,7 +70,7 @@ async def test_a_late_worker_finds_one_tick_waiting_and_no_more(
     assert caller.asked_at == near(0, 24, 30, 41, 50)
 
 
-async def test_answers_that_outlast_the_period_set_the_pace(
+async def test_probes_that_outlast_the_period_follow_one_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # A tick waits whenever an answer comes, so with a period of 2 s the next request follows at
@@ -83,7 +83,7 @@ async def test_answers_that_outlast_the_period_set_the_pace(
     assert caller.killed_at == near(15)
 
 
-async def test_a_container_is_killed_after_its_failures_in_a_row_and_then_left_alone(
+async def test_a_container_is_killed_after_failure_threshold_and_not_probed_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Failing from 15 s on: requests at 20, 30 and 40 s. Then nothing, as it stays the same one.
@@ -94,7 +94,7 @@ async def test_a_container_is_killed_after_its_failures_in_a_row_and_then_left_a
     assert caller.killed_at == near(40)
 
 
-async def test_a_new_container_is_asked_after_its_initial_delay_and_counted_anew(
+async def test_a_new_container_is_probed_after_its_initial_delay_with_a_new_count(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Killed at 20 s. The next one runs from 23 s, so with a delay of 15 s it is asked from 38 s
@@ -112,7 +112,7 @@ async def test_a_new_container_is_asked_after_its_initial_delay_and_counted_anew
     assert caller.killed_at == near(20, 60)
 
 
-async def test_a_startup_probe_goes_first_and_the_others_from_its_success_on(
+async def test_the_other_probes_begin_after_the_startup_probe_succeeds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     container = Container(has_startup_probe=True)
@@ -153,7 +153,7 @@ TWINS: list[tuple[State, State, float, float, bool, float]] = [
 
 
 @pytest.mark.parametrize(("first", "then", "probe_timeout", "patience", "healthy", "after"), TWINS)
-async def test_the_twin_waits_for_the_driver_as_long_as_both_timeouts_let_it(
+async def test_per_request_probing_waits_until_the_shorter_timeout(
     autojump_clock: trio.testing.MockClock,
     first: State,
     then: State,
@@ -176,7 +176,7 @@ async def test_the_twin_waits_for_the_driver_as_long_as_both_timeouts_let_it(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_restart_kills_a_hung_call_and_brings_a_healthy_driver(
+async def test_a_restart_ends_a_hanging_call_and_starts_a_healthy_driver(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     start = trio.current_time()

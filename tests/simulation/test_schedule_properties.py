@@ -83,13 +83,13 @@ def has_one_caller(setting: Setting) -> bool:
 # 1. No amplification.
 
 
-def test_failing_answers_a_second_apart_rest_on_different_probes_unless_the_next_is_coming(
+def test_unhealthy_answers_a_second_apart_have_different_probes_unless_one_is_due(
     outcomes: Outcomes,
 ) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.amplified] == []
 
 
-def test_one_failing_probe_among_good_ones_fails_one_request_of_a_caller_at_most(
+def test_one_failing_probe_fails_at_most_one_request_of_a_caller(
     outcomes: Outcomes,
 ) -> None:
     assert [
@@ -97,7 +97,7 @@ def test_one_failing_probe_among_good_ones_fails_one_request_of_a_caller_at_most
     ] == []
 
 
-def test_a_fault_too_short_for_the_failure_threshold_restarts_no_driver(
+def test_a_fault_shorter_than_the_failure_threshold_restarts_no_driver(
     outcomes: Outcomes,
 ) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.restarts and not o.has_cause] == []
@@ -106,13 +106,13 @@ def test_a_fault_too_short_for_the_failure_threshold_restarts_no_driver(
 # 2. Noticed in time.
 
 
-def test_restarts_are_decided_on_average_soon_after_per_request_probing_decides_them(
+def test_the_mean_delay_of_restarts_against_per_request_probing_is_bounded(
     noticed: Outcomes,
 ) -> None:
     assert later_than_allowed(noticed) == {}
 
 
-def test_so_they_are_from_the_third_request_after_the_sidecars_start_on() -> None:
+def test_the_mean_delay_of_restarts_is_bounded_from_the_third_request_on() -> None:
     assert later_than_allowed(play_lasting(TABLE, warm_up=2)) == {}
 
 
@@ -134,7 +134,7 @@ def later_than_allowed(noticed: Outcomes) -> Mapping[str, float]:
     return late
 
 
-def test_a_restart_is_decided_in_the_worst_phase_one_period_after_per_request_probing_at_most(
+def test_a_restart_is_at_most_one_period_later_than_with_per_request_probing(
     noticed: Outcomes,
 ) -> None:
     late = {}
@@ -157,7 +157,7 @@ def cannot_be_told_before(setting: Setting, fault: Fault | None) -> float:
     return max(0.0, setting.probe_timeout - setting.liveness.timeout)
 
 
-def test_a_dead_process_turns_healthz_within_a_second(outcomes: Outcomes) -> None:
+def test_a_dead_process_is_unhealthy_within_a_second(outcomes: Outcomes) -> None:
     dead = [o for o in cached(outcomes) if o.run.script.fault is Fault.CRASH]
     assert [str(o.run) for o in dead if o.noticed_after is None or o.noticed_after > 1] == []
 
@@ -165,12 +165,12 @@ def test_a_dead_process_turns_healthz_within_a_second(outcomes: Outcomes) -> Non
 # 3. Recovers at once.
 
 
-def test_an_unreachable_driver_is_tried_every_second(outcomes: Outcomes) -> None:
+def test_an_unreachable_driver_is_probed_every_second(outcomes: Outcomes) -> None:
     late = [str(o.run) for o in cached(outcomes) if o.longest_unreached > 1 + EPSILON]
     assert late == []
 
 
-def test_what_the_old_driver_did_fails_no_request_to_the_new_one(outcomes: Outcomes) -> None:
+def test_failures_of_the_old_driver_fail_no_request_to_the_new_one(outcomes: Outcomes) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.misjudged_births] == []
 
 
@@ -272,7 +272,7 @@ async def test_with_no_callers_there_is_a_probe_every_ten_seconds(
 
 @pytest.mark.parametrize("latency", [QUICK, SLOW])
 @pytest.mark.parametrize("rate", [2.0, 30.0, 500.0])
-async def test_a_storm_of_requests_gets_one_probe_a_second_at_most(
+async def test_a_burst_of_requests_starts_at_most_one_probe_a_second(
     autojump_clock: trio.testing.MockClock, latency: float, rate: float
 ) -> None:
     pod, rng = Pod(latency), random.Random(2)  # noqa: S311 - reproducible, not secret
