@@ -1,4 +1,4 @@
-"""What is asked, for how long, and the answer in words. `e2e/` has the command."""
+"""Checks `check`: its calls, its timeout and its output. tests/e2e has the installed command."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tests.driver import peer
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Far more than any answer here takes, on a busy machine too.
-PATIENT = 15.0
-# The least that the flag allows.
+# Far longer than any reply here takes, on a busy machine too.
+LONG = 15.0
+# The shortest timeout that the flag allows.
 SHORT = 0.1
 
 DEADLINE = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
 
 
-def config(socket: Path, probe_timeout: float = PATIENT) -> CheckConfig:
+def config(socket: Path, probe_timeout: float = LONG) -> CheckConfig:
     return CheckConfig(socket_path=str(socket), probe_timeout=probe_timeout, output="text")
 
 
@@ -90,7 +90,7 @@ async def test_the_name_has_the_rest_of_the_timeout(
     assert answer.healthy
     assert answer.result.latency < 2
     assert answer.driver_name_error == DEADLINE
-    # With a timeout of its own for the name it would be 3 s.
+    # It would be 3 s if the name had a timeout of its own.
     assert 2 <= took < 2.8
 
 
@@ -246,8 +246,8 @@ def test_the_json_always_has_the_same_keys() -> None:
     }
 
 
-# A terminal's escape sequence, a forged line, a C1 control, a writing direction, half a character
-# and what Python makes of a byte that is not UTF-8.
+# An escape sequence, a forged line, a C1 control, a change of the writing direction, a lone
+# surrogate, and a byte that is not UTF-8 as Python decodes it.
 HOSTILE = "\x1b[2J\nready: \x9b \u202e \ud800 \udcff"
 HOSTILE_ANSWERS = [
     replace(NAMELESS, socket_path=HOSTILE, driver_name_error=HOSTILE),

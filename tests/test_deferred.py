@@ -1,4 +1,4 @@
-"""What waits, that it does not wait in vain, and that nothing of it stays in the way."""
+"""Checks which imports are deferred, that they happen on use, and that nothing else changes."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ from generated import well_known_types
 from livenessprobe import deferred
 from tests.e2e.harness import free_port
 
-# With what some of these bring along: it is their number that costs.
+# Some with the modules that they import: the cost grows with their number.
 NOT_FOR_A_KUBELET = deferred.DEFERRED.keys() | {
     *("_ast", "_ctypes", "_hashlib", "_posixsubprocess", "_ssl", "ast"),
     *("betterproto.lib.std.google.protobuf", "ctypes", "dateutil", "importlib.metadata", "locale"),
@@ -67,13 +67,13 @@ def test_serving_kubelet_and_prometheus_imports_no_deferred_module(csi_socket: P
         text=True,
         check=True,
         timeout=30,
-        env=environment,  # to measure coverage takes some of these modules
+        env=environment,  # measuring coverage imports some of these modules
     )
     modules, end = ended.stdout.splitlines()
     names = set(modules.split())
     assert {"livenessprobe.serve", "trio", "hypercorn.protocol.h11", "grpclib.client"} <= names
     assert names & NOT_FOR_A_KUBELET == set()
-    assert end == "0 []"  # nor has it started a process
+    assert end == "0 []"  # no process was started
 
 
 IMPORTED = """
@@ -84,7 +84,7 @@ with deferred.imports():
     import asyncio, betterproto, hypercorn.protocol.h11, hypercorn.trio, prometheus_client, trio
 """
 
-# For each something true, seen through a module that imports it.
+# For each, an expression that is true, with names from a module that imports it.
 USES = {
     "asyncio.sslproto": "asyncio.selector_events.sslproto.add_flowcontrol_defaults(2, 1, 0)",
     "betterproto._version": "betterproto.__version__.startswith('2.')",
@@ -114,7 +114,7 @@ USES = {
 
 
 def run(script: str) -> str:
-    """What a fresh interpreter prints that runs the script."""
+    """Return the output of the script in a new interpreter."""
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=30
     )
@@ -198,7 +198,7 @@ def test_the_threads_library_is_the_one_that_ctypes_finds() -> None:
     assert first == second
 
 
-COLOURS = "colorsys"  # which nobody here imports
+COLOURS = "colorsys"  # which no dependency imports
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ OUR_TYPES = [kind for kind in vars(well_known_types).values() if isinstance(kind
 
 
 def schema(message: type[Any]) -> list[object]:
-    """What a message is made of: each field's name, type in Python and place on the wire."""
+    """Return the name, Python type and protobuf metadata of each field of a message."""
     return [
         (field.name, field.type, betterproto.FieldMetadata.get(field)) for field in fields(message)
     ]

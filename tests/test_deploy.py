@@ -1,4 +1,4 @@
-"""What deploy/ says about the program, held against the program."""
+"""Checks the manifests in deploy/ against the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# As far as this file looks into it, a manifest is what YAML makes of it.
+# A manifest as YAML parses it.
 Container = dict[str, Any]
 
 Target = tuple[str, int, str]
@@ -31,13 +31,13 @@ Target = tuple[str, int, str]
 POD_IP = "2001:db8::1"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-# Not for Kubernetes itself, and held by tests of their own.
+# Not for Kubernetes itself, and tested elsewhere.
 ELSEWHERE = {"grafana", "kustomize", "prometheus"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod template with our sidecar."""
+    """A pod template with the sidecar."""
 
     origin: str
     on_host_network: bool
@@ -46,7 +46,7 @@ class Pod:
 
 
 def manifests() -> Iterator[tuple[str, Any]]:
-    """Every document for Kubernetes under deploy/, with its file's name."""
+    """Yield every Kubernetes object under deploy/, with the name of its file."""
     for path in sorted((ROOT / "deploy").rglob("*.yaml")):
         if path.parent.name not in ELSEWHERE:
             for document in yaml.safe_load_all(path.read_text()):
@@ -86,7 +86,7 @@ def expand(text: str, container: Container) -> str:
 
 
 def served(sidecar: Container) -> set[Target]:
-    """What the sidecar answers."""
+    """Return the addresses and paths that the sidecar serves."""
     host, _, port = config(sidecar).health_address.rpartition(":")
     addresses = {"": {POD_IP} | LOOPBACK, "localhost": LOOPBACK}.get(host, {host.strip("[]")})
     names = {f"/{question.value}" for question in Question} | set(QUESTIONS)
@@ -94,7 +94,7 @@ def served(sidecar: Container) -> set[Target]:
 
 
 def asked(containers: Iterable[Container]) -> Iterator[Target]:
-    """What kubelet asks over the network, the ports looked up as it does."""
+    """Yield the addresses and paths that kubelet probes, with the named ports resolved."""
     for container in containers:
         ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
         for probe in probes(container):
@@ -111,7 +111,7 @@ def probes(container: Container) -> list[dict[str, Any]]:
 
 
 def mounts(container: Container) -> dict[str, str]:
-    """Where each volume is mounted."""
+    """Return the mount path of each volume."""
     return {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
 

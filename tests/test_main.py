@@ -1,4 +1,4 @@
-"""The command in this process: what it prints, and the exit codes. `e2e/` has the whole of it."""
+"""Checks output and exit codes of `main` in this process; tests/e2e has the installed command."""
 
 import gc
 import io
@@ -20,7 +20,7 @@ from tests.csi_driver import NOT_READY, CsiDriver
 
 @pytest.fixture(autouse=True)
 def _undone_afterwards() -> Iterator[None]:
-    """Give back what belongs to the process: its signals, its garbage and its log."""
+    """Restore the signal handlers, the garbage collector and the logging of this process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     gc.enable()
@@ -104,7 +104,7 @@ def test_a_bug_in_check_is_logged_with_its_traceback(
     assert printed.out == ""
 
 
-# Prints what is imported, by the names of packages and of our own modules.
+# Prints the imported packages, and the modules of livenessprobe.
 IMPORTED = """
 def imported():
     names = {".".join(name.split(".")[: 2 if name.startswith("livenessprobe") else 1])
@@ -114,7 +114,7 @@ def imported():
 
 
 def imported(code: str) -> set[str]:
-    """What a fresh interpreter has imported when the code calls `imported`."""
+    """Return the modules that a new interpreter has imported when the code calls `imported`."""
     script = f"import gc, sys{IMPORTED}from livenessprobe.__main__ import main\n{code}"
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

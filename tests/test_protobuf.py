@@ -1,4 +1,4 @@
-"""`protobuf.parse` beside protobuf's own parser: what we take, it takes, for the same."""
+"""Checks that protobuf's own parser accepts what `protobuf.parse` does, with the same result."""
 
 from importlib.resources import files
 from typing import Any
@@ -21,7 +21,7 @@ PROTOS = ("csi_identity.proto", "grpc_health.proto")
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """protobuf's message classes by their full names."""
+    """The message classes of the protobuf library by their full names."""
     descriptors = tmp_path_factory.mktemp("proto") / "descriptors"
     sources = [files("generated") / "proto", files("grpc_tools") / "_proto"]
     options = ["--include_imports", f"--descriptor_set_out={descriptors}"]
@@ -126,14 +126,14 @@ def test_the_same_bytes_may_be_two_messages() -> None:
 
 
 def varint(value: int, padding: int = 0) -> bytes:
-    """Encode a number, `padding` bytes longer than need be."""
+    """Encode a number in `padding` bytes more than necessary."""
     size = max(1, -(-value.bit_length() // 7)) + padding
     groups = [value >> 7 * i & 0x7F | 0x80 for i in range(size)]
     return bytes([*groups[:-1], groups[-1] & 0x7F])
 
 
 def field(content: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Any field, well-formed or nearly so; `content` is for what has a length."""
+    """Any field, well-formed or nearly so; `content` is that of a field with a length."""
     number = st.sampled_from([0, 1, 1, 1, 2, 3, 3, 16, 2**29 - 1, 2**29])
     padding = st.sampled_from([0, 0, 0, 0, 1, 4, 5])
     values = {
@@ -165,7 +165,7 @@ REPLIES = st.binary(max_size=24) | fields(TEXT | fields(TEXT))
 def as_theirs(
     data: bytes, message_type: type, theirs: dict[str, Any], package: str = "csi.v1"
 ) -> tuple[Any, Any]:
-    """Parse with both; protobuf has to take what we take."""
+    """Parse with both; the protobuf library has to accept what `parse` accepts."""
     message: Any = parse(data, message_type)
     return message, theirs[f"{package}.{message_type.__name__}"].FromString(data)
 

@@ -1,4 +1,4 @@
-"""What a release is made of agrees: the versions, the packages, the workflow."""
+"""Checks that versions, packages and the release workflow agree."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def scripts(workflow: Workflow) -> list[str]:
 
 
 def shell(script: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a step as GitHub's runner does."""
+    """Run a step of the workflow as GitHub's runner does."""
     return subprocess.run(  # noqa: S603 - our own
         ["/bin/bash", "-eo", "pipefail", *options, "-c", script],
         check=False,

@@ -40,7 +40,7 @@ def test_the_config_has_the_values_of_the_arguments(argv: list[str], config: Che
                 "path of the CSI driver's socket, such as /csi/csi.sock"
             ),
         ),
-        # The sidecar would ignore it, and ask another driver than was meant.
+        # The sidecar ignores such an argument; here that would probe the wrong driver.
         (["/csi/csi.sock"], 'check takes flags only, not "/csi/csi.sock"'),
         (["--", "-\n"], r'check takes flags only, not "-\n"'),
     ],

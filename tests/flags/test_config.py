@@ -26,7 +26,7 @@ DEFAULTS = Config(
 
 
 def differing(config: Config) -> dict[str, Any]:
-    """What a Config says other than the defaults."""
+    """Return the fields of a Config that differ from the defaults."""
     defaults = dataclasses.asdict(DEFAULTS)
     return {
         name: value
@@ -241,7 +241,7 @@ def test_an_impossible_value_is_an_error_that_names_the_flag(argv: list[str], me
             ["--log-json-split-stream"],
             "options.json.splitStream: Forbidden: Feature LoggingAlphaOptions is disabled",
         ),
-        # The reference looks at its logging first, too.
+        # The reference checks the logging flags first, too.
         (
             ["--logging-format=xml", "--csi-address=", "--health-port=1", "--http-endpoint=:2"],
             'format: Invalid value: "xml": Unsupported log format',
@@ -318,7 +318,7 @@ def test_everything_without_effect_has_one_warning_in_order() -> None:
 
 
 def outcome(argv: list[str]) -> Config | Exception:
-    """Return what parse returns or raises; any other exception than its three fails the test."""
+    """Return the config or the error; any other exception than the three documented ones fails."""
     try:
         return parse(argv)
     except (UsageError, ConfigError, HelpRequested) as error:

@@ -1,4 +1,4 @@
-"""What any arguments come to: a config, or an error that is documented; and each form of a flag."""
+"""Checks that any arguments give a config or a documented error, and each form of a flag."""
 
 import re
 
@@ -10,7 +10,7 @@ from livenessprobe.flags.csi_address import socket_path
 from livenessprobe.flags.go import scan
 from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
 
-# What an argument can hold, and NUL, which it cannot: UTF-8, and bytes that are not.
+# The text of any argument: UTF-8, other bytes, and NUL, which a real argument cannot have.
 UTF_8 = st.characters(codec="utf-8")
 ANYTHING = st.text(UTF_8 | st.just("\udcff"))
 

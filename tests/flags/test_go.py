@@ -14,7 +14,7 @@ KINDS = {
     "text": Kind(read=str),
     "t": Kind(read=str),
     "number": Kind(read=read_number),
-    "switch": Kind(read=read_number, switch=True),  # so "true" is never read
+    "switch": Kind(read=read_number, switch=True),  # its value "true" would be an error of `read`
     "loud": Kind(read=str, switch=True),
     "list": Kind(read=read_number, adds_up=True),
 }
@@ -83,7 +83,7 @@ def test_two_dashes_or_an_argument_that_is_not_a_flag_end_the_flags(
         (["--list=1", "--list=a"], 'invalid value "a" for flag -list: no number'),
         (["--switch=a"], 'invalid boolean value "a" for -switch: no number'),
         (["--switch="], 'invalid boolean value "" for -switch: no number'),
-        # No argument breaks out of its line, or drives the terminal.
+        # Control characters in an argument are escaped.
         (["---a\nb"], r'bad flag syntax: "---a\nb"'),
         (["--a\x9bb"], r'flag provided but not defined: -"a\u009bb"'),
         (["--number=\n"], r'invalid value "\n" for flag -number: no number'),

@@ -11,7 +11,7 @@ FALSE = ["0", "f", "F", "false", "FALSE", "False"]
 
 
 def refusal(read: Callable[[str], object], text: str) -> str | None:
-    """Why the text is refused; None: it is not."""
+    """Return the error for the text, or None."""
     try:
         read(text)
     except ValueError as error:
@@ -149,7 +149,7 @@ def test_a_level_is_a_number_of_31_bits(text: str, level: int) -> None:
         ("\N{ARABIC-INDIC DIGIT ONE}", "invalid syntax"),
         ("2147483648", "value out of range"),
         ("4294967296", "value out of range"),
-        # Go stops at the first digit too many.
+        # Go stops at the first digit that is out of range.
         ("99999999999x", "value out of range"),
     ],
 )
@@ -221,7 +221,7 @@ READERS = [
 def test_a_long_text_is_parsed_or_has_a_short_error(
     read: Callable[[str], object], text: str, times: int
 ) -> None:
-    # Two quotes of 100 characters, each of which may take a dozen to escape.
+    # Two quotes of 100 characters, each escaped to at most a dozen.
     assert len(refusal(read, text * times) or "") < 2_600
 
 

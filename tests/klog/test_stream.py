@@ -15,7 +15,7 @@ CAPACITY = 4096
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """A pipe of one page; a write that waited would never end."""
+    """A pipe with room for one page and no reader, so that a blocking write would never end."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CAPACITY)
     with os.fdopen(writer, "w") as stream:

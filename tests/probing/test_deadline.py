@@ -11,9 +11,9 @@ async def test_the_call_gets_its_timeout_and_its_result_is_returned(
 ) -> None:
     async def call(seconds: float) -> str:
         await trio.sleep(2.9)
-        return f"told {seconds}"
+        return f"got {seconds}"
 
-    assert await call_within(3.0, call) == "told 3.0"
+    assert await call_within(3.0, call) == "got 3.0"
 
 
 async def test_a_call_that_takes_longer_is_cancelled_at_its_deadline(
@@ -21,7 +21,7 @@ async def test_a_call_that_takes_longer_is_cancelled_at_its_deadline(
 ) -> None:
     start = trio.current_time()
     with pytest.raises(DeadlineExceededError):
-        await call_within(3.0, trio.sleep)  # told 3.0, and so exactly late
+        await call_within(3.0, trio.sleep)  # its argument is 3.0, so it ends at the deadline
     assert trio.current_time() - start == pytest.approx(3.0)
 
 

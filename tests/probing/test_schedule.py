@@ -1,4 +1,4 @@
-"""Single decisions of the schedule. What holds for all of them: test_schedule_properties.py."""
+"""Checks single decisions of the schedule; test_schedule_properties.py checks its invariants."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,7 +21,7 @@ READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 
 class Driven:
-    """A schedule that is kept to: each Probe begins when it is due and takes `latency`."""
+    """A schedule whose Probes begin when they are due and take `latency` seconds."""
 
     def __init__(self, interval: float | None = None, latency: float = 0.002) -> None:
         self.schedule = Schedule(interval=interval, probe_timeout=T, now=0.0)
@@ -29,7 +29,7 @@ class Driven:
         self.status = READY
 
     def probe(self) -> float:
-        """Have the next Probe; return when it began."""
+        """Run the next Probe; return the time of its start."""
         due = self.schedule.due
         self.schedule.began(due)
         self.finish(due + self.latency)
@@ -47,7 +47,7 @@ class Driven:
         )
 
     def until(self, now: float) -> list[float]:
-        """Have every Probe that is due by then; return when they began."""
+        """Run every Probe that is due by `now`; return the times of their starts."""
         return list(self._until(now))
 
     def _until(self, now: float) -> Iterator[float]:
@@ -58,7 +58,7 @@ class Driven:
         self.schedule.record_request(now, healthy=self.status is READY)
 
     def ask_regularly(self, period: int, times: int, start: float = 0.6) -> float:
-        """Ask at this period from `start` on; return when the next request would come."""
+        """Send requests at this period from `start` on; return the time of the next one."""
         for number in range(times):
             self.until(start + number * period)
             self.ask(start + number * period)
@@ -116,7 +116,7 @@ def test_missed_probes_are_not_made_up_for_after_a_stall() -> None:
         (60, T + MARGIN),
         (10, T + MARGIN),
         (4, T + MARGIN),
-        # T + MARGIN before the next request but one, or two, or three.
+        # T + MARGIN before the second, third or fourth request from then.
         (3, 0.25),
         (2, 1.25),
     ],
@@ -286,7 +286,7 @@ def test_closed_connections_are_ignored_for_a_time_after_one_of_a_live_driver() 
     assert driven.schedule.due == 0.6 + DISCONNECT_COOLDOWN
 
 
-# A dying process may lose its connections before its listener: it still accepts, and answers not.
+# A dying process may close its connections before its listener, which accepts but never replies.
 @pytest.mark.parametrize("found", [UNREACHABLE, FAILED, TIMED_OUT])
 def test_closed_connections_are_not_ignored_after_one_of_a_dead_driver(found: ProbeStatus) -> None:
     driven = Driven()

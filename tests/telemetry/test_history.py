@@ -12,7 +12,7 @@ READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 
 def history(*statuses: ProbeStatus, period: float = 1.0) -> History:
-    """What is left of Probes that ended so, one a `period`."""
+    """Return the history of Probes with these statuses, one every `period` seconds."""
     made = History()
     for number, status in enumerate(statuses):
         made.observe(result(status, number * period))
@@ -86,11 +86,11 @@ def test_slots_and_totals_add_up(statuses: list[ProbeStatus]) -> None:
 
 
 def test_the_history_uses_little_memory() -> None:
-    words = "\N{SNOWMAN}" * 1024  # as long as a driver's words can be, and two bytes each
+    message = "\N{SNOWMAN}" * 1024  # the longest message, two bytes for each character
     made = History()
     for number in range(40_000):  # ten a second for more than an hour
         status = FAILED if number % 2 else READY
-        made.observe(result(status, number / 10, message=f"{number}{words}"))
+        made.observe(result(status, number / 10, message=f"{number}{message}"))
     assert len(made.changes) == MAX_CHANGES
     assert len(made.slots) == SPAN / SLOT
     assert len(pickle.dumps(made)) < 300_000

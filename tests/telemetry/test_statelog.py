@@ -1,4 +1,4 @@
-"""What an operator reads: each test lists the lines that a history of Probes leaves."""
+"""Checks the log lines for series of Probes, as an operator reads them."""
 
 import io
 import re
@@ -10,12 +10,12 @@ from livenessprobe import klog
 from livenessprobe.health.result import ProbeResult, ProbeStatus
 from livenessprobe.telemetry.statelog import StateLog
 
-# The field that every line has.
+# A field of every line.
 AT = 'socket="/csi.sock"'
 
 
 class History:
-    """Feeds results one second apart and shows what was logged, without klog's header."""
+    """Logs results one second apart, and returns the lines without klog's header."""
 
     def __init__(self, verbosity: int = 0, driver_name: str | None = "fake.csi") -> None:
         self._stream = io.StringIO()
