@@ -1,4 +1,4 @@
-"""`livenessprobe check` as an exec probe or a person starts it."""
+"""Checks the installed `livenessprobe check`, as an exec probe or a person runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.harness import COMMAND, TIMEOUT, DriverProcess, run, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Long for a healthy driver on a busy machine; of no consequence for one that answers.
+# Long enough for a healthy driver on a busy machine; a driver that replies does not need it.
 LONG = "--probe-timeout=10s"
 SHORT = "--probe-timeout=300ms"
 
@@ -30,8 +30,8 @@ MS = r"[0-9]+\.[0-9] ms"
 RPC = "rpc error: code ="
 AT = rf"after {MS}: {re.escape(DRIVER_NAME)} at \S+/csi\.sock"
 
-# What Probe does, what GetPluginInfo does, the flag; then the exit code, each line of text as a
-# regular expression, and some of the object's fields.
+# What Probe and GetPluginInfo do, and the flag; then the exit code, a regular expression for each
+# line of text, and some fields of the JSON object.
 DRIVERS: list[tuple[str, str, str, int, list[str], dict[str, Any]]] = [
     (
         *("ready", f"name {DRIVER_NAME}", LONG, 0),
@@ -144,7 +144,7 @@ def test_a_signal_ends_a_hanging_probe_at_once_without_a_verdict(
 ) -> None:
     driver.tell("hang")
     argv = ["check", f"--csi-address={driver.socket}", "--probe-timeout=1h", flag]
-    # As the image starts it: with a handler that would exit with 0.
+    # As in the image, with a handler that would exit with 0.
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
@@ -177,7 +177,7 @@ def test_a_lack_of_threads_is_reported_as_such(driver: DriverProcess) -> None:
     assert "can't start new thread\n" in ended.stdout
 
 
-# As a shell redirects them: closed, full, and a pipe whose reader is gone by the time.
+# Redirections: closed, full, and a pipe whose reader is gone.
 @pytest.mark.parametrize(
     "redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>&1", "| true"]
 )

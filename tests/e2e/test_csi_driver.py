@@ -1,4 +1,4 @@
-"""The scripted driver itself, asked by grpcio: a wrong peer would prove nothing."""
+"""Checks the scripted driver of the other tests, with grpcio as its client."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: the demo in a process of its own, modes typed into it."""
+"""Checks the demo of `make run`, with modes typed into its process."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.e2e.harness import TIMEOUT, Address, ask, wait_until
 
 
 class Demo:
-    """The demo, with the program's listener on a port that is free."""
+    """The demo, with the sidecar's listener on a free port."""
 
     def __init__(self, tmp_path: Path) -> None:
         self._log = tmp_path / "demo.log"
@@ -28,7 +28,7 @@ class Demo:
                 stderr=log,
                 text=True,
                 bufsize=1,
-                start_new_session=True,  # a terminal's signals are for the whole group
+                start_new_session=True,  # a terminal sends signals to the whole group
                 env=os.environ | {"TMPDIR": str(tmp_path)},
             )
 
@@ -41,9 +41,9 @@ class Demo:
         ports = wait_until(lambda: re.findall(r'address="127\.0\.0\.1:(\d+)"', self.log))
         return Address("127.0.0.1", int(ports[0]))
 
-    def type(self, word: str) -> None:
+    def type(self, mode: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.write(f"{mode}\n")
 
     def wait_for(self, body: str) -> None:
         wait_until(lambda: body in ask(self.address).body)
@@ -53,7 +53,7 @@ class Demo:
 def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
     yield demo
-    demo.process.terminate()  # and so the program, which would outlive a kill
+    demo.process.terminate()  # it terminates the sidecar, which would outlive a kill
     demo.process.communicate(timeout=TIMEOUT)
 
 

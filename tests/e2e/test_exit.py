@@ -1,4 +1,4 @@
-"""How the command ends: what it says to a wrong command line, and how it obeys a signal."""
+"""Checks exit codes and messages: wrong command lines, ports in use, help, and signals."""
 
 import signal
 import socket
@@ -54,7 +54,7 @@ def test_a_wrong_flag_exits_with_2_and_the_usage(argv: list[str], complaint: str
     assert first_line.startswith(complaint)
     assert usage.startswith("Usage of ")
     assert "-csi-address" in usage
-    assert usage.endswith(f"\n{first_line}\n")  # which is what Kubernetes shows of a log
+    assert usage.endswith(f"\n{first_line}\n")  # Kubernetes shows the end of a log
     assert ended.stdout == ""
 
 
@@ -129,7 +129,7 @@ def a_client_that_never_reads(sidecar: Sidecar, driver: DriverProcess) -> Iterat
     del driver
     request = b"GET /metrics HTTP/1.1\r\nHost: sidecar\r\n\r\n"
     with connect(sidecar.address, request) as connection:
-        # Requests go on until all buffers both ways are full: now it waits to write an answer.
+        # Send requests until the buffers in both directions are full: a response is being written.
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.sendall(request * 1_000_000)

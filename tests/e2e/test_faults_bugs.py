@@ -1,4 +1,4 @@
-"""A bug of our own, wherever it is: the process says so and ends."""
+"""Checks that a bug, wherever it is, is logged and ends the process."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_a_bug_exits_with_1_and_one_line_with_its_traceback(
     log = end_by_bug((place,), driver, tmp_path)
     assert log.count(CALLED_BUG) == 1
     assert log.count("in bug\n") == 1
-    # All of it is the log's: nothing but its lines, and what continues them.
+    # stderr has log lines and their continuation lines only.
     assert [line for line in log.splitlines() if line[:1] not in {"I", "E", "\t", " "}] == []
 
 
@@ -39,7 +39,7 @@ def test_a_bug_is_logged_as_one_json_object(driver: DriverProcess, tmp_path: Pat
     assert all(line.startswith("{") for line in log.splitlines())
 
 
-@pytest.mark.parametrize("place", ["watch, told of a result", "endpoint"])
+@pytest.mark.parametrize("place", ["watch, result", "endpoint"])
 def test_a_bug_exits_while_a_probe_is_in_flight(
     driver: DriverProcess, tmp_path: Path, place: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_bug_exits_while_a_thread_is_stuck(driver: DriverProcess, tmp_path: Pa
 
 
 def end_by_bug(bug: tuple[str, ...], driver: DriverProcess, tmp_path: Path, *flags: str) -> str:
-    """Run the sidecar with this bug, asking it all the time; return its log."""
+    """Run the sidecar with this bug, sending requests until it exits; return its log."""
     address = Address("127.0.0.1", free_port())
     own = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     command = (sys.executable, bugs.__file__, *bug, *own, *FAST, *flags)
@@ -77,5 +77,5 @@ def end_by_bug(bug: tuple[str, ...], driver: DriverProcess, tmp_path: Path, *fla
 
 
 def ask_if_possible(address: Address) -> None:
-    with suppress(OSError, HTTPException):  # not listening yet, or not any more
+    with suppress(OSError, HTTPException):  # not listening yet, or no longer
         ask(address)

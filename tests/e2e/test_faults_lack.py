@@ -1,4 +1,4 @@
-"""What livenessprobe itself lacks: descriptors, threads, memory, CPU. It blames no driver."""
+"""Checks that a lack of descriptors, threads, memory or CPU is not blamed on the driver."""
 
 import resource
 import socket
@@ -22,7 +22,7 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: sidecar\r\n\r\n"
 
 @contextmanager
 def descriptors(sidecar: Sidecar, free: int) -> Iterator[None]:
-    """Leave it so many descriptors more than it has between two Probes."""
+    """Limit the sidecar to `free` descriptors more than it has between two Probes."""
     between_probes = min((open_files(sidecar) for _ in range(500)), key=len)
     limit = [number for number in range(1000) if number not in between_probes][free]
     soft, hard = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
@@ -44,7 +44,7 @@ def test_without_a_descriptor_for_a_probe_the_driver_is_not_blamed(
 ) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
-    driver.tell("error 13 broken")  # so that the next Probe has to begin with nothing
+    driver.tell("error 13 broken")  # so that no held connection is left to the next Probe
     sidecar.wait_for(500, "broken")
     before = blamed(sidecar)
     with ExitStack() as stack:
@@ -62,10 +62,9 @@ def test_without_a_descriptor_for_a_probe_the_driver_is_not_blamed(
 def test_a_probe_reuses_the_descriptors_of_the_last_one(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
-    """It has kept what the next one needs."""
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
-    with descriptors(sidecar, 1):  # for who asks
+    with descriptors(sidecar, 1):  # for the request
         driver.wait_for_probes(10)
         assert sidecar.ask().status == 200
     assert blamed(sidecar) == []
@@ -134,7 +133,7 @@ def test_with_little_cpu_a_healthy_driver_stays_healthy(
         group.limit_cpu(0.02)
         started = time.monotonic()
         answers = []
-        for number in range(4):  # as kubelet asks, every 2 s
+        for number in range(4):  # like kubelet, every 2 s
             time.sleep(max(0.0, started + 2 * number - time.monotonic()))
             answers.append(sidecar.ask().status)
         group.limit_cpu(None)
@@ -143,6 +142,6 @@ def test_with_little_cpu_a_healthy_driver_stays_healthy(
 
 
 def blamed(sidecar: Sidecar) -> list[str]:
-    """Return the lines of its log that say that the driver has failed."""
+    """Return the log lines that report a failure of the driver."""
     lines = sidecar.log.splitlines()
     return [line for line in lines if 'state="failed"' in line or 'state="timed out"' in line]

@@ -1,4 +1,4 @@
-"""What callers of /healthz read, byte for byte, in every state that a driver can be in."""
+"""Checks the responses of /healthz, byte for byte, in every state of the driver."""
 
 import socket
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ ANSWERS = [
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DriverProcess, Sidecar]]:
-    """A driver and a sidecar for all the tests that change nothing but the driver's answer."""
+    """A driver and a sidecar, shared by the tests that only change the driver's replies."""
     folder = tmp_path_factory.mktemp("healthz")
     csi_socket = folder / "csi.sock"
     with ExitStack() as stack:
@@ -185,7 +185,7 @@ UPGRADE_TO_WEBSOCKET = (
 )
 def test_an_abusive_client_affects_no_other(healthy: Sidecar, request_bytes: bytes) -> None:
     with suppress(OSError), connect(healthy.address, request_bytes) as connection:
-        # It may be answered, hung up on, reset or left to wait.
+        # It may get a response, EOF or a reset, or nothing.
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(0.3)
         while connection.recv(65536):

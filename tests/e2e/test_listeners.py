@@ -1,4 +1,4 @@
-"""Where it listens, and what each listener serves."""
+"""Checks the addresses that the command listens on, and what each listener serves."""
 
 import socket
 

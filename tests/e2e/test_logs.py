@@ -1,4 +1,4 @@
-"""What an operator reads on stderr."""
+"""Checks the log of the running command."""
 
 import fcntl
 import json
@@ -93,7 +93,7 @@ def test_each_probe_is_logged_at_level_5(
 
 @contextmanager
 def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iterator[Address]:
-    """Run the command where no log tells its port; it must answer, and end with 0."""
+    """Run the command on a known port, without a log; it must respond, and exit with 0."""
     address = Address("127.0.0.1", free_port())
     flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     more = ("-v=5", "--probe-interval=100ms")
@@ -114,7 +114,9 @@ def test_an_unread_log_delays_nothing(driver: DriverProcess) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with running(driver, COMMAND, stderr=writer):
-        driver.wait_for_probes(60)  # each has a line of some 90 bytes: far more than there is room
+        driver.wait_for_probes(
+            60
+        )  # each has a line of about 90 bytes, together far more than the pipe takes
     os.close(writer)
     os.close(reader)
 

@@ -1,4 +1,4 @@
-"""What a Prometheus server reads from the running command."""
+"""Checks the metrics of the running command, as Prometheus reads them."""
 
 import time
 from collections import Counter
@@ -65,7 +65,7 @@ def test_every_probe_is_counted_once(driver: DriverProcess, start_sidecar: Start
     counted = sum(
         calls for (_, method, _), calls in operations(sidecar.metrics()).items() if method == PROBE
     )
-    # The last that the driver saw may be in flight still, or another may have ended since.
+    # The last one may still be in flight, or another one may have ended since.
     assert before - 1 <= counted <= driver.counts.probes
 
 
@@ -110,7 +110,7 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
     )
 
 
-# A person asks with the first, Prometheus 2.42 with the second, 3.5 with the third.
+# The first is curl's, the second that of Prometheus 2.42, the third that of 3.5.
 @pytest.mark.parametrize(
     "accept",
     [

@@ -1,4 +1,4 @@
-"""The health questions and pages over HTTP, in every state that the driver can be in."""
+"""Checks the health endpoints and pages over HTTP, in every state of the driver."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from tests.e2e.harness import DriverProcess, Sidecar
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
-# What each state answers to /healthz, /livez and /readyz.
+# The status of /healthz, /livez and /readyz in each state.
 STATES = {
     "ready": [200, 200, 200],
     "not-ready": [500, 200, 500],
@@ -22,7 +22,7 @@ STATES = {
     "hang": [500, 500, 500],
 }
 
-# Seconds, far from the three that a hung driver takes; an idle machine needs a hundredth of it.
+# Seconds; a driver that hangs would take three, and an idle machine takes a hundredth of this.
 AT_ONCE = 0.25
 
 
@@ -73,7 +73,7 @@ def test_every_path_is_answered(start_sidecar: StartSidecar) -> None:
 
 def test_a_probe_without_a_path_is_not_healthy(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
-    assert sidecar.ask("/", accept="*/*").status == 404  # as a kubelet asks
+    assert sidecar.ask("/", accept="*/*").status == 404  # as kubelet does
 
 
 def test_a_browser_gets_the_status_page_and_its_data(
@@ -102,7 +102,7 @@ def test_no_answer_waits_for_a_hanging_driver(
 
 
 def times(sidecar: Sidecar, path: str) -> list[float]:
-    """How long ten answers take, in seconds."""
+    """Return how long each of ten requests takes, in seconds."""
     took = []
     for _ in range(10):
         started = time.monotonic()

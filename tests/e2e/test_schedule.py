@@ -1,4 +1,4 @@
-"""The schedule in the real process: what it notices between Probes, whom it follows, its bounds."""
+"""Checks the schedule in the running command: events between Probes, regular callers, bounds."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ SUCCEEDED = '"Health check succeeded"'
 
 
 def wait_for_log(sidecar: Sidecar, text: str, times: int = 1) -> None:
-    """Wait for a line that nobody's request may have caused."""
+    """Wait until the log has this text so often, without sending requests."""
     wait_until(lambda: sidecar.log.count(text) >= times)
 
 
@@ -27,7 +27,9 @@ def test_the_exit_of_the_driver_is_detected_between_probes(
     wait_for_log(sidecar, SUCCEEDED)
     driver.signal(SIGKILL)
     wait_for_log(sidecar, FAILED)
-    sidecar.wait_for(500, "connection refused")  # the first Probe may have met it while it died
+    sidecar.wait_for(
+        500, "connection refused"
+    )  # the first Probe may have reached the dying process
 
 
 def test_a_driver_that_is_back_is_probed_at_once(
@@ -76,9 +78,9 @@ def test_each_request_of_a_regular_caller_has_a_fresh_probe(
     for number in range(6):
         time.sleep(max(0.0, start + 2 * number - time.monotonic()))
         ages.append(int(sidecar.ask().headers["age"]))
-    # A Probe begins 3.25 s before a request of every 2 s, which is 1.25 s before one.
+    # A Probe begins 3.25 s before a request, with a period of 2 s that is 1.25 s before another.
     assert sorted(ages[2:])[:3] == [1, 1, 1]  # one may be late on a busy machine
-    # One for each request, one at the start, and one that may be idle.
+    # One for each request, one at the start, and at most one while idle.
     assert driver.counts.probes <= 6 + 1 + 1
     assert sidecar.log.count("period is shorter than --probe-timeout") == 1
 
@@ -106,7 +108,7 @@ def test_a_stopped_process_reports_it_until_the_next_result(
     wait_for_log(sidecar, "Probe finished", times=sidecar.log.count("Probe finished") + 1)
     sidecar.send_signal(SIGSTOP)
     driver.tell("hang")
-    time.sleep(4.0)  # an interval, a timeout and the slack
+    time.sleep(4.0)  # longer than an interval, a timeout and the slack
     sidecar.send_signal(SIGCONT)
     assert "the next one should have by now" in sidecar.ask().body
     driver.tell("ready")

@@ -1,4 +1,4 @@
-"""A Probe, or a look at the socket, that cannot be ended: its thread is stuck in the kernel."""
+"""Checks a Probe, and a check of the socket file, whose thread is stuck in the kernel."""
 
 import sys
 import time
@@ -36,7 +36,7 @@ def test_a_stuck_probe_does_not_delay_the_exit(sidecar: Sidecar) -> None:
 
 
 def test_a_hanging_file_system_delays_no_answer(tmp_path: Path) -> None:
-    """Neither the Probe nor the looks at the socket file, ten a second, come back."""
+    # Neither the Probe nor the checks of the socket file, ten a second, return.
     csi = tmp_path / "csi"
     csi.mkdir()
     namespace = ["unshare", "--map-root-user", "--mount"]
@@ -49,5 +49,5 @@ def test_a_hanging_file_system_delays_no_answer(tmp_path: Path) -> None:
         started_at = time.monotonic()
         for _ in range(20):
             assert ask(sidecar.addresses[0]).body == "no Probe() has finished yet"
-            time.sleep(0.02)  # a few looks, in the meantime
+            time.sleep(0.02)  # some checks in the meantime
         assert time.monotonic() - started_at < TIMEOUT / 2

@@ -1,4 +1,4 @@
-"""The yardstick itself: timelines of kubelet's worker and of the twin, worked out by hand."""
+"""Checks the simulated worker and per-request probing against timelines computed by hand."""
 
 import random
 
@@ -17,7 +17,7 @@ def near(*times: float) -> object:
 
 
 class Caller:
-    """Notes when it is asked; answers after `takes` seconds, healthy until `fails_from`."""
+    """Records when it is asked; answers after `takes` seconds, healthy until `fails_from`."""
 
     def __init__(self, *, takes: tuple[float, ...] = (), fails_from: float = 1e9) -> None:
         self.asked_at: list[float] = []
@@ -26,7 +26,7 @@ class Caller:
         self._takes = iter(takes)
         self._fails_from = fails_from
 
-    async def ask(self, _caller: str, _patience: float) -> bool:
+    async def ask(self, _caller: str, _timeout: float) -> bool:
         self.asked_at.append(trio.current_time() - self._start)
         await trio.sleep(next(self._takes, 0.0))
         return trio.current_time() - self._start < self._fails_from
@@ -136,9 +136,9 @@ async def test_a_readiness_probe_never_kills(autojump_clock: trio.testing.MockCl
     assert caller.killed_at == []
 
 
-# State of the driver until 2 s and after it, --probe-timeout, kubelet's timeoutSeconds, and what
-# the twin tells after how many seconds.
-TWINS: list[tuple[State, State, float, float, bool, float]] = [
+# The state of the driver until 2 s and after it, --probe-timeout, kubelet's timeoutSeconds, whether
+# the answer is healthy, and after how many seconds it comes.
+PER_REQUEST: list[tuple[State, State, float, float, bool, float]] = [
     (State.READY, State.READY, 3, 3, True, 0.3),
     (State.NOT_READY, State.NOT_READY, 3, 3, False, 0.3),
     (State.ERROR, State.ERROR, 3, 3, False, 0.3),
@@ -152,13 +152,15 @@ TWINS: list[tuple[State, State, float, float, bool, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("first", "then", "probe_timeout", "patience", "healthy", "after"), TWINS)
+@pytest.mark.parametrize(
+    ("first", "then", "probe_timeout", "seconds", "healthy", "after"), PER_REQUEST
+)
 async def test_per_request_probing_waits_until_the_shorter_timeout(
     autojump_clock: trio.testing.MockClock,
     first: State,
     then: State,
     probe_timeout: float,
-    patience: float,
+    seconds: float,
     healthy: bool,  # noqa: FBT001 - a column
     after: float,
 ) -> None:
@@ -167,10 +169,10 @@ async def test_per_request_probing_waits_until_the_shorter_timeout(
         Step(at=start, state=first, latency=0.3),
         Step(at=start + 2, state=then, latency=0.3),
     ]
-    driver = Driver(steps, latency=0.3, on_death=lambda: None, on_birth=lambda: None)
+    driver = Driver(steps, latency=0.3, on_death=lambda: None, on_start=lambda: None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.run)
-        answer = await PerRequest(driver, probe_timeout=probe_timeout).ask("liveness", patience)
+        answer = await PerRequest(driver, probe_timeout=probe_timeout).ask("liveness", seconds)
         assert answer.healthy is healthy
         assert trio.current_time() - start == pytest.approx(after)
         nursery.cancel_scope.cancel()
@@ -185,7 +187,7 @@ async def test_a_restart_ends_a_hanging_call_and_starts_a_healthy_driver(
         [Step(at=start, state=State.HANGING, latency=0.3)],
         latency=0.3,
         on_death=lambda: events.append("died"),
-        on_birth=lambda: events.append("came"),
+        on_start=lambda: events.append("came"),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.run)

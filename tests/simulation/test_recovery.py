@@ -1,6 +1,6 @@
-"""How long a driver may take to come back, worked out by hand."""
+"""Checks the longest recovery against values computed by hand."""
 
-from tests.simulation.patience import table
+from tests.simulation.recovery import table
 from tests.simulation.settings import setting
 
 TWO = setting(2, 3, 5, 0)
