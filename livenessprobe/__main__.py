@@ -132,7 +132,7 @@ def _check(config: flags.CheckConfig) -> int:
 
 def _explain(config: flags.ExplainConfig) -> int:
     _on_signals(signal.SIG_DFL)
-    from livenessprobe import explain  # noqa: PLC0415 - nobody else pays for it
+    from livenessprobe import explain  # noqa: PLC0415 - only this command needs it
 
     try:
         found = explain.explain(config)

@@ -208,7 +208,7 @@ _EXPLAIN_TABLE = (
     Flag(
         name="output",
         kind=kinds.OUTPUT,
-        word="format",
+        placeholder="format",
         default="text",
         help="text for a person, or json, one object.",
         group=Group.OUTPUT,

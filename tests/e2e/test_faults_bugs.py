@@ -19,7 +19,7 @@ CALLED_BUG = '"Exiting because of a bug in livenessprobe" err="injected here" st
 def test_a_bug_exits_with_1_and_one_line_with_its_traceback(
     driver: DriverProcess, tmp_path: Path, place: str
 ) -> None:
-    if place == "watch":  # it looks at the socket only while the driver is not healthy
+    if place == "watch":  # the socket is checked only while the driver is unhealthy
         driver.tell("error 13 broken")
     log = end_by_bug((place,), driver, tmp_path)
     assert log.count(CALLED_BUG) == 1

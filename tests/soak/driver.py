@@ -1,9 +1,9 @@
 """Runs a CSI driver with faults, and counts: `-m tests.soak.driver SOCKET PROBES NAMES`.
 
 The replies are prepared bytes of `tests/driver/peer.py`, since a gRPC server would use more CPU
-than the program under test. The reply to the n-th Probe depends on n alone, and is recorded before it is
-sent. A driver that kills itself is replaced at once by a new one, which continues the count. After
-stdin is closed, the next Probe is the last one.
+than the program under test. The reply to the n-th Probe depends on n alone, and is recorded before
+it is sent. A driver that kills itself is replaced at once by a new one, which continues the count.
+After stdin is closed, the next Probe is the last one.
 """
 
 import asyncio

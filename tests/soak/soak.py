@@ -6,9 +6,9 @@
 
 Only the time between Probes is shortened. The program is the installed one with all its tasks, in
 its own process with real sockets. Its interval is 1 ms, a hundredth of what the flags allow, so
-that Probes follow one another; at the usual interval of 10 s, 200,000 Probes take 23 days. Timeouts, the
-retry of GetPluginInfo (10 s), the cooldown after a closed connection (20 min) and the ages of
-connections take as long as in reality. The auto schedule is not tested here but in the simulation.
+that Probes follow one another; at the usual interval of 10 s, 200,000 Probes take 23 days.
+Timeouts, the retry of GetPluginInfo (10 s), the cooldown after a closed connection (20 min) and the
+ages of connections take as long as in reality. The auto schedule is tested in the simulation.
 
 At the end the driver exits after a last Probe, and the clients exit. Then only Probes that cannot
 reach a driver are counted, and the process has as many descriptors as before.
