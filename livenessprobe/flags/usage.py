@@ -38,9 +38,9 @@ Usage of livenessprobe explain:
       livenessprobe explain [flags]
 
 Reads Kubernetes objects as JSON, finds the containers that are probed through
-a livenessprobe sidecar, and prints when kubelet will restart each of them, and
-what is likely not intended. Exits with 0, with 1 if there are warnings, and with
-2 if flags or input cannot be read.
+a livenessprobe sidecar, and prints when kubelet will restart each of them,
+and what is likely not intended. Exits with 0, with 1 if there are warnings,
+and with 2 if flags or input cannot be read.
 """
 _SYNTAX = "A flag takes one dash or two; its value follows = or is the next argument."
 
