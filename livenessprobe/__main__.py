@@ -1,12 +1,12 @@
-"""The commands: from argv to exit code.
+"""Runs the command that argv names and returns its exit code.
 
     livenessprobe [flags]          the sidecar, until a signal ends it
-    livenessprobe check [flags]    one Probe for an exec probe or a person
+    livenessprobe check [flags]    one Probe, for an exec probe or a person
     livenessprobe explain [flags]  what kubelet will do with the probes of these objects
 
-Only a first argument chooses another than the first: the sidecar's flags end at the first argument
-that is none, and what follows is ignored. Each command imports its own parts when it is chosen, so
-that neither pays for the other's; `check` is started anew for every probe.
+The other commands are chosen only by the first argument. After flags a command's name is ignored,
+as is everything from the first argument on that is not a flag. Each command imports only the
+modules that it needs, since an exec probe starts `check` anew every time.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-_BUG = "A bug of livenessprobe ends it"
+_BUG = "Exiting because of a bug in livenessprobe"
 
 log = klog.get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code.
+    """Run the command and return its exit code.
 
-    The sidecar's is 0 after SIGTERM or SIGINT, 2 for bad flag syntax, else 1; that of `check` is 0
-    for a healthy driver, 2 for bad flags, else 1; that of `explain` is 0, 1 with warnings, 2 for
-    flags or input that cannot be read.
+    The sidecar's exit code is 0 after SIGTERM or SIGINT, 2 if the flags cannot be parsed, else 1.
+    That of `check` is 0 if the driver is healthy, 2 if the flags are wrong, else 1. That of
+    `explain` is 0, 1 with warnings, 2 if flags or input cannot be read.
 
-    `argv` is without the program's name; None stands for the process's own.
+    `argv` does not contain the program's name; None stands for `sys.argv[1:]`.
     """
     _prepare_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Let what is written to stdout or stderr be no failure.
+    """Make writing to stdout and stderr safe.
 
-    What goes to a closed one goes nowhere, and what its encoding lacks is escaped.
+    A closed stream is replaced by /dev/null, and characters that the encoding lacks are escaped.
     """
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
@@ -80,7 +80,7 @@ def _run(
         _write(sys.stdout, usage())
         return 0
     except flags.UsageError as error:
-        # Last too: of a container that has ended, Kubernetes shows the end of the log.
+        # The error is repeated last, since Kubernetes shows the end of an exited container's log.
         _write(sys.stderr, f"{error}\n{usage()}\n{error}\n")
         return 2
     except flags.ConfigError as error:
@@ -91,22 +91,22 @@ def _run(
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write `text` for whoever reads; that nobody does is no failure."""
+    """Write and flush `text`; ignore that the stream cannot be written to."""
     try:
         stream.write(text)
         stream.flush()
     except OSError:
-        with suppress(OSError):  # closed, so that the interpreter does not try again at its end
+        with suppress(OSError):  # so that the interpreter does not flush it again at exit
             stream.close()
 
 
 def _check(config: flags.CheckConfig) -> int:
-    # A signal ends this as it ends any tool, at once and with no exit code that could be taken for
-    # a verdict. Python's own handler would show a traceback, and the image's exits with 0.
+    # A signal ends this command at once, without an exit code that could be taken for a verdict.
+    # Python's own handler would print a traceback, and that of the image exits with 0.
     _on_signals(signal.SIG_DFL)
     klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
-    # To look for garbage while so much is imported, and once more at the interpreter's end, would
-    # take a fifth of the whole time, to gain nothing: what becomes garbage is that of two calls.
+    # Garbage collection during the imports and at exit would take a fifth of the command's time,
+    # and free only what two calls leave behind.
     gc.disable()
 
     with deferred.imports():
@@ -115,18 +115,18 @@ def _check(config: flags.CheckConfig) -> int:
         from livenessprobe.check import RENDER, check  # noqa: PLC0415 - see above
 
     try:
-        answer = trio.run(check, config)
+        result = trio.run(check, config)
     except Exception as bug:
         log.exception(_BUG, err=bug)
         return 1
-    _write(sys.stdout, RENDER[config.output](answer))
+    _write(sys.stdout, RENDER[config.output](result))
     gc.freeze()
-    return 0 if answer.healthy else 1
+    return 0 if result.healthy else 1
 
 
 def _explain(config: flags.ExplainConfig) -> int:
     _on_signals(signal.SIG_DFL)
-    from livenessprobe import explain  # noqa: PLC0415 - nobody else pays for it
+    from livenessprobe import explain  # noqa: PLC0415 - only this command needs it
 
     try:
         found = explain.explain(config)
@@ -139,8 +139,8 @@ def _explain(config: flags.ExplainConfig) -> int:
 
 
 def _serve(config: flags.Config) -> int:
-    # trio takes these signals from its start to its end. Before, they end the program just as
-    # well; after, it has ended, and another one must not make a failure of that.
+    # `serve` handles these signals itself. Before it starts, a signal exits with 0 as well; after
+    # it has ended, a further signal is ignored, so that it does not change the exit code.
     _on_signals(lambda *_: os._exit(0))
     klog.configure(
         stream=sys.stderr,
@@ -150,9 +150,10 @@ def _serve(config: flags.Config) -> int:
     )
     for warning in config.warnings:
         log.warning(warning)
-    # What is imported stays. To look through all of it for garbage, again and again, would take a
-    # sixth of the start, and later hold up an answer by some 14 ms each time. To look once pays:
-    # attrs makes each of trio's classes twice, and what comes next takes the place of the first.
+    # Imported objects are never freed, so collecting garbage among them again and again would take
+    # a sixth of the time to start, and each full collection later would delay a response by 14 ms.
+    # One collection after trio is worth it: attrs creates each of trio's classes twice, and the
+    # following imports reuse the memory of the first ones.
     gc.disable()
 
     with deferred.imports():
@@ -170,7 +171,7 @@ def _serve(config: flags.Config) -> int:
     except* ListenError as refusals:
         exit_code = 1
         _log_each(refusals, partial(log.error, "Failed to start http server"))
-    except* Exception as bugs:  # noqa: BLE001 - it is logged, and the end
+    except* Exception as bugs:  # noqa: BLE001 - it is logged and ends the process
         exit_code = 1
         _log_each(bugs, partial(log.exception, _BUG))
     _on_signals(signal.SIG_IGN)
@@ -183,7 +184,7 @@ def _on_signals(handler: Callable[..., object] | signal.Handlers) -> None:
 
 
 def _log_each(errors: ExceptionGroup[Exception], log_one: Callable[..., None]) -> None:
-    """Log the errors in the groups that trio's nurseries made of them."""
+    """Log each error in the nested groups that trio's nurseries raise."""
     for error in errors.exceptions:
         if isinstance(error, ExceptionGroup):
             _log_each(cast("ExceptionGroup[Exception]", error), log_one)

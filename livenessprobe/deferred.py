@@ -1,18 +1,18 @@
-"""What hardly any process uses is imported once it is used: TLS, websockets, web servers...
+"""Defers imports that dependencies make and rarely use, such as TLS, until the first use.
 
-Our dependencies import whatever any of their users may need. That costs a third of the CPU time
-until the first answer, which a container held to 20m feels, and more than a third of the memory.
+Dependencies import whatever any of their users may need. That takes a third of the CPU time until
+the first response, which matters with a CPU limit of 20m, and more than a third of the memory.
 
     with imports():
         import trio          its `import ssl` gets a stand-in, `from ssl import ...` an alias
     trio.SSLStream(...)      uses them, which imports ssl
 
-An alias can be called, has attributes, and no object is an instance of it while its module is not
-imported. A class can be derived from it, of which no object can be made. It cannot be caught or
-compared. While dependencies are imported they do nothing of that with the modules listed here; one
-that they do use is just imported then. After the block nothing is in the way of an import.
+An alias can be called and has attributes, and isinstance() with it is false until its module is
+imported. A class can be derived from it but not instantiated. An alias cannot be compared, or be in
+an `except` clause. While they are imported, dependencies do none of this with the modules listed
+here; if they use one, it is imported at that time. After the block, imports are as usual.
 
-Once every supported Python has lazy imports (PEP 810, in 3.15), this module can go.
+This module can be removed once every supported Python has lazy imports (PEP 810, in 3.15).
 """
 
 from __future__ import annotations
@@ -34,34 +34,35 @@ DEFERRED = {
     "http.server": "prometheus-client's own servers",
     "hypercorn.protocol.ws_stream": "websockets",
     "hypercorn.trio.run": "hypercorn's own servers",
-    "idna": "listening on a host's name",
+    "idna": "listening on a host name",
     "logging.config": "hypercorn's own log",
     "multiprocessing.synchronize": "hypercorn's worker processes",
     "prometheus_client.context_managers": "metrics around a block of code",
     "prometheus_client.mmap_dict": "metrics of several processes",
     "socketserver": "prometheus-client's own servers",
     "ssl": "TLS",
-    "tokenize": "the sources that a traceback quotes",
+    "tokenize": "the source lines in a traceback",
     "tomllib": "hypercorn's configuration files",
     "trio._dtls": "TLS over UDP",
     "trio._file_io": "files",
     "trio._path": "files",
     "trio._ssl": "TLS",
     "trio._subprocess": "child processes",
-    "trio._threads": "listening on a host's name",
+    "trio._threads": "listening on a host name",
     "urllib.error": "prometheus-client's own client",
     "urllib.request": "prometheus-client's own client",
     "wsgiref.simple_server": "prometheus-client's own servers",
 }
-"""The modules that wait, and what for.
+"""The deferred modules, and what they are for.
 
-What answers a probe or counts it is not among them: a machine out of descriptors cannot import.
+Nothing that responds to a request or counts it is among them, since an import fails in a process
+that has no file descriptor left.
 """
 
 
 @contextmanager
 def imports() -> Generator[None]:
-    """Let the `DEFERRED` modules wait, as far as what is imported in this block wants them."""
+    """Defer the import of the `DEFERRED` modules by the modules that this block imports."""
     kinds = dict.fromkeys(DEFERRED, _StandIn) | _REPLACED
     stand_ins = {name: kind(name) for name, kind in kinds.items() if name not in sys.modules}
     sys.modules.update(stand_ins)
@@ -74,17 +75,17 @@ def imports() -> Generator[None]:
 
 
 class _StandIn(ModuleType):
-    """Stands for a module of its name, and hands out aliases until that is imported."""
+    """Stands for the module of the same name; its attributes are aliases until that is imported."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":  # the import system asks for these
+        if name.startswith("__") and name != "__version__":  # the import system looks for these
             raise AttributeError(name)
         real = sys.modules.get(self.__name__, self)
         return _Alias(self.__name__, name) if real is self else getattr(real, name)
 
 
 class _Alias:
-    """Stands for something in a module; to use it is to import that."""
+    """Stands for an attribute of a module, and imports the module when it is used."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module = module
@@ -94,7 +95,7 @@ class _Alias:
         return self._real()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # typing asks for these, in annotations
+        if name.startswith("__"):  # typing looks for these in annotations
             raise AttributeError(name)
         return getattr(self._real(), name)
 
@@ -115,48 +116,48 @@ def _refuse(cls: type, *_args: object, **_kwargs: object) -> NoReturn:
 
 
 class _WellKnownTypes(_StandIn):
-    """The types of protobuf that betterproto itself builds on; it has sixty more."""
+    """The well-known types that betterproto itself needs; the real module has sixty more."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module("generated.well_known_types"), name)
 
 
 class _Ast(_StandIn):
-    """Python's parser, for the classes in a source file, or for the signature of one in C.
+    """Python's parser, which `inspect` uses for source files and for signatures of C functions.
 
-    Before 3.13 `inspect` derives a class from its visitor, and only looks for its methods later.
+    Before Python 3.13, `inspect` derives a class from `NodeVisitor` when it is imported.
     """
 
     class NodeVisitor:
-        """Has the methods that it has."""
+        """A base class whose methods are looked up in the real one when they are used."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(_Alias("ast", "NodeVisitor"), name).__get__(self)
 
 
 class _Ctypes(_StandIn):
-    """Tells trio, which names threads for debuggers to show, that there is no way to do so."""
+    """ctypes without libraries, so that trio does without names for its threads."""
 
     @property
     def util(self) -> ModuleType:
-        """The module of that name."""
+        """The submodule."""
         return sys.modules["ctypes.util"]
 
-    def CDLL(self, name: str) -> NoReturn:  # noqa: N802 - as it is spelled there
-        """Load no library."""
+    def CDLL(self, name: str) -> NoReturn:  # noqa: N802 - the name in ctypes
+        """Raise OSError, as if the library was not there."""
         raise OSError(name)
 
 
 class _CtypesUtil(_StandIn):
-    """Tells trio, which looks for the one of threads, what ctypes would run `ldconfig` to know."""
+    """Finds trio's threads library by its name, for which ctypes would run `ldconfig`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         if "ctypes" in sys.modules:
-            vars(sys.modules["ctypes"])["util"] = self  # where who imports it looks for it
+            vars(sys.modules["ctypes"])["util"] = self  # as the import system does
 
     def find_library(self, name: str) -> str | None:
-        """Return the file name of a shared library."""
+        """Return the file name of a shared library, or None."""
         if name == "pthread":
             return "libpthread.so.0"
         found: str | None = super().__getattr__("find_library")(name)
@@ -164,13 +165,13 @@ class _CtypesUtil(_StandIn):
 
 
 class _Subprocess(_StandIn):
-    """Other programs. asyncio copies these numbers, with which an alias could not be compared."""
+    """The constants that asyncio copies and compares, which an alias could not be."""
 
     PIPE, STDOUT, DEVNULL = -1, -2, -3
 
 
 class _TypingExtensions(_StandIn):
-    """What `typing` has by now, betterproto has from here."""
+    """Returns the names that `typing` has in this version of Python from there."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(typing, name, None) or super().__getattr__(name)
@@ -184,4 +185,4 @@ _REPLACED: dict[str, type[_StandIn]] = {
     "subprocess": _Subprocess,
     "typing_extensions": _TypingExtensions,
 }
-"""The modules of which a little is used: that little, or enough to do without."""
+"""The stand-ins for modules that dependencies use while they are imported, with what they use."""

@@ -1,7 +1,7 @@
-"""`make run`: the program in front of a small CSI driver whose behaviour can be changed.
+"""Runs the sidecar with a demo CSI driver, whose behaviour is typed into the terminal.
 
-The driver is a real gRPC server on a real socket; the program is a process of its own, started
-with the flags of a manifest. A mode typed into the terminal changes how the driver answers.
+`make run` starts it. The driver is a gRPC server on a UNIX socket. The sidecar is a separate
+process, with the flags of a manifest.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 ENDPOINT = "127.0.0.1:9808"
 
-# No kubelet calls here, so there are no callers to follow.
+# There is no kubelet, so there are no callers for the schedule to follow.
 INTERVAL = "--probe-interval=1s"
 
 MODES = ("ready", "starting", "failing", "hanging", "gone")
 
 WELCOME = f"""\
-livenessprobe polls a demo CSI driver once a second. In another terminal, ask it:
+livenessprobe probes a demo CSI driver once a second. In another terminal, run:
 
     curl -i http://{ENDPOINT}/healthz
     curl -s 'http://{ENDPOINT}/readyz?verbose'
     curl -s http://{ENDPOINT}/metrics
 
-or open http://{ENDPOINT}/ in a browser. Then type a mode for the driver, and ask again:
+or open http://{ENDPOINT}/ in a browser. Then type a mode for the driver here, and try again:
 
     {"  ".join(MODES)}
 
-Every change is logged here. Ctrl-C ends both.
+Every change is logged here. Ctrl-C stops both.
 
 """
 
 
 class DemoDriver(IdentityBase):
-    """A CSI driver on the socket at `path` that answers according to its mode."""
+    """A CSI driver on the socket at `path` that replies according to its mode."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class DemoDriver(IdentityBase):
         self._path.unlink(missing_ok=True)
 
     async def probe(self, probe_request: ProbeRequest) -> ProbeResponse:  # noqa: ARG002 - it is empty
-        """Answer `Identity.Probe` according to the mode."""
+        """Reply to `Identity.Probe` according to the mode."""
         if self._mode == "failing":
             raise GRPCError(Status.FAILED_PRECONDITION, "the storage backend is on fire")
         if self._mode == "hanging":
@@ -84,32 +84,35 @@ class DemoDriver(IdentityBase):
         self,
         get_plugin_info_request: GetPluginInfoRequest,  # noqa: ARG002 - it is empty
     ) -> GetPluginInfoResponse:
-        """Answer `Identity.GetPluginInfo`."""
+        """Reply to `Identity.GetPluginInfo`."""
         return GetPluginInfoResponse(name="demo.csi.example.com", vendor_version="1.0")
 
 
 async def run(flags: Sequence[str]) -> int:
-    """Run driver and program, with `flags` added, until it ends; return its exit code."""
+    """Run driver and sidecar until the sidecar exits; return its exit code.
+
+    `flags` are added to those of the sidecar.
+    """
     loop = asyncio.get_running_loop()
     with tempfile.TemporaryDirectory() as directory:
         socket = Path(directory) / "csi.sock"
         driver = DemoDriver(socket)
         await driver.set_mode("ready")
-        program = await asyncio.create_subprocess_exec(
+        sidecar = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "livenessprobe"),
             *(f"--csi-address={socket}", f"--http-endpoint={ENDPOINT}", INTERVAL, *flags),
         )
-        loop.add_signal_handler(signal.SIGTERM, program.terminate)
-        # A terminal sends Ctrl-C to both; the demo ends when the program has.
+        loop.add_signal_handler(signal.SIGTERM, sidecar.terminate)
+        # A terminal sends Ctrl-C to both processes; this one exits after the sidecar.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
 
         def set_mode(mode: str) -> None:
             asyncio.run_coroutine_threadsafe(driver.set_mode(mode), loop).result()
-            _say(f"The driver is {mode} from its next Probe on.\n")
+            _print(f"The driver is {mode} from its next Probe on.\n")
 
-        # A daemon thread, since nothing else ends a read from a terminal.
+        # A daemon thread, since a blocking read from a terminal cannot be cancelled.
         threading.Thread(target=_read_modes, args=(sys.stdin, set_mode), daemon=True).start()
-        exit_code = await program.wait()
+        exit_code = await sidecar.wait()
         await driver.stop()
     return exit_code
 
@@ -120,14 +123,14 @@ def _read_modes(lines: Iterable[str], set_mode: Callable[[str], None]) -> None:
         if mode in MODES:
             set_mode(mode)
         elif mode:
-            _say(f"{mode!r} is not one of {', '.join(MODES)}\n")
+            _print(f"{mode!r} is not one of {', '.join(MODES)}\n")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text)
-    sys.stdout.flush()  # into a pipe too, before the program's log lines
+    sys.stdout.flush()  # before the sidecar's log lines, also if stdout is a pipe
 
 
 if __name__ == "__main__":
-    _say(WELCOME)
+    _print(WELCOME)
     sys.exit(asyncio.run(run(sys.argv[1:])))

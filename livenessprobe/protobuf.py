@@ -1,12 +1,12 @@
-"""Parses protobuf messages strictly.
+"""Parses protobuf messages, and rejects those that betterproto would misread.
 
-betterproto is lenient: it drops a field that is cut short, and accepts a value of the wrong type.
-A Probe reply without fields means "ready", and a health request without fields means the whole
-server, so a garbled message would be read as a valid one. So each message is first checked against
-the wire format and the types of its fields, including those inside wrappers and map entries.
+betterproto drops a truncated field and accepts a value of the wrong type. A Probe reply without
+fields means "ready", and a health request without fields means the whole server, so it would read
+a malformed message as a valid one. So each message is first checked against the wire format and
+the types of its fields, including those inside wrappers and map entries.
 
-The check is slow, and a healthy driver sends the same few bytes for every reply, as callers do for
-their requests. So the results for short messages are cached.
+The check is slow, and a healthy driver sends the same few bytes in every reply, as callers do in
+every request. So the results for short messages are cached.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=betterproto.Message)
 
-# The types of field in the messages that are parsed here, CSI's and the health service's.
+# The types of the fields in the messages that are parsed here, CSI's and the health service's.
 _WIRE_TYPES = {
     betterproto.TYPE_BOOL: betterproto.WIRE_VARINT,
     betterproto.TYPE_STRING: betterproto.WIRE_LEN_DELIM,
     betterproto.TYPE_MESSAGE: betterproto.WIRE_LEN_DELIM,
     betterproto.TYPE_MAP: betterproto.WIRE_LEN_DELIM,
 }
-
 
 MAX_CACHED_BYTES = 256
 """Longer messages are not cached, so that no peer can fill the memory."""
@@ -39,14 +38,14 @@ _CACHE_SIZE = 16
 
 
 class MalformedMessageError(ValueError):
-    """Bytes that are no valid message of their type."""
+    """The bytes are not a valid message of the expected type."""
 
 
 def parse(data: bytes, message_type: type[T]) -> T:
-    """Return the message; raise `MalformedMessageError` if `data` is not exactly one.
+    """Return the message in `data`, or raise `MalformedMessageError` if it is not exactly one.
 
-    For messages whose fields are strings, maps of strings and wrapped bools. The returned object
-    may be shared with other callers and must not be changed.
+    The fields of the message may be strings, maps of strings, and wrapped bools. The returned
+    object may be shared with other callers and must not be changed.
     """
     parse_bytes = _cached_parse if len(data) <= MAX_CACHED_BYTES else _check_and_parse
     try:
@@ -56,7 +55,7 @@ def parse(data: bytes, message_type: type[T]) -> T:
 
 
 def _check_and_parse(data: bytes, message_type: type[T]) -> T:
-    # A message is a dataclass, which its base class does not say.
+    # Every message class is a dataclass, but betterproto.Message is not.
     schema = [FieldMetadata.get(field) for field in fields(cast("Any", message_type))]
     _check(data, schema)
     return message_type.FromString(data)
@@ -75,7 +74,7 @@ def _check(data: bytes, schema: Iterable[FieldMetadata]) -> None:
         if wire_type != _WIRE_TYPES[meta.proto_type]:
             raise ValueError(f"field {number} has wire type {wire_type}")
         if meta.wraps and number in seen:
-            raise ValueError(f"field {number} is there twice")  # protobuf would merge the two
+            raise ValueError(f"field {number} occurs twice")  # protobuf would merge the two
         seen.add(number)
         if parts := _parts(meta):
             _check(value, parts)
@@ -103,7 +102,7 @@ def _parse(data: bytes) -> Iterator[tuple[int, int, bytes]]:
                 length, at = _varint(data, at, bits=32)
                 end = at + length
             case _:
-                raise ValueError(f"wire type {wire_type} is not for proto3")
+                raise ValueError(f"proto3 has no wire type {wire_type}")
         if number == 0 or end > len(data):
             raise ValueError(f"field {number} ends at byte {end} of {len(data)}")
         yield number, wire_type, data[at:end]
@@ -111,7 +110,7 @@ def _parse(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _varint(data: bytes, at: int, *, bits: int) -> tuple[int, int]:
-    """Return the number at `at` and where it ends."""
+    """Return the number that starts at offset `at`, and the offset of its end."""
     value = 0
     for shift in range(0, bits, 7):
         byte = data[at]

@@ -1,11 +1,12 @@
-"""The composition: who is told what, and under which nursery.
+"""Runs the sidecar: creates its parts, connects them by callbacks, and runs their tasks.
 
     prober --result--> metrics, history, identity, statelog, watch
-    HTTP   --path----> prober.handle_request, metrics or a page, which look at the status
-    watch  ----------> prober: the driver hung up, its socket is another one
+    HTTP   --path----> prober.handle_request, or the metrics or a page made from the status
+    watch  --event---> prober and identity: connection closed, socket recreated
 
-One cancel scope holds every task; SIGTERM and SIGINT cancel it. HTTP opens before the first
-Probe, so that a caller hears "nothing known yet" instead of "connection refused".
+All tasks are in one nursery, which SIGTERM and SIGINT cancel. HTTP is served before the first Probe
+begins, so that an early request gets the answer that nothing is known yet, and not "connection
+refused".
 """
 
 from __future__ import annotations
@@ -43,124 +44,145 @@ if TYPE_CHECKING:
     from livenessprobe.health.result import ProbeResult
     from livenessprobe.server.asgi import Observe, Routes
 
-PATIENCE = 2.0
-"""Seconds from a signal, or a bug, to the end, whatever holds it up.
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds from a signal or a bug until the process exits, even if a task has not ended.
 
-Half of one is usual. But a thread may be stuck in the kernel, say with a file system that is gone,
-and the Probe that it is for cannot be cancelled.
+A shutdown usually takes half a second at most. But the thread of a Probe may be stuck in the
+kernel, for example in a file system that hangs, and cannot be cancelled.
 """
 
 log = klog.get_logger(__name__)
 
 
 async def serve(config: Config) -> None:
-    """Run the program until SIGTERM or SIGINT.
+    """Run the sidecar until SIGTERM or SIGINT.
 
-    Raises, in a group, `listen.ListenError` if an address cannot be listened on.
+    Raises an `ExceptionGroup` with a `listen.ListenError` if an address cannot be listened on.
+    Every other exception is a bug.
     """
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
         closing(Driver(config.socket_path)) as driver,
     ):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_run, config, driver)
+            nursery.start_soon(_Sidecar(config, driver).run)
             async for signum in signals:
                 log.info("Shutting down", signal=signal.Signals(signum).name)
-                _end_anyway_after(PATIENCE, exit_code=0)
+                _exit_after(SHUTDOWN_TIMEOUT, exit_code=0)
                 nursery.cancel_scope.cancel()
 
 
-async def _end_in_time() -> None:
-    """Once the tasks are cancelled, by a signal or for a bug, let nothing hold up the end."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        if not any(signal.getitimer(signal.ITIMER_REAL)):  # no signal has come
-            _end_anyway_after(PATIENCE, exit_code=1)
+class _Sidecar:
+    """The parts of the sidecar, and the callbacks between them."""
 
+    def __init__(self, config: Config, driver: Driver) -> None:
+        self._config = config
+        self._driver = driver
+        self._identity = Identity()
+        self._history = History()
+        self._wall_clock = WallClock()
+        self._watch = Watch()
+        self._metrics = Metrics(self._status)
+        self._statelog = StateLog(config.socket_path, lambda: self._identity.driver_name)
+        self._prober = Prober(
+            driver.probe,
+            self._publish,
+            interval=config.probe_interval,
+            probe_timeout=config.probe_timeout,
+        )
 
-def _end_anyway_after(seconds: float, *, exit_code: int) -> None:
-    def end(_number: int, _frame: object) -> None:
-        if exit_code:  # a nursery tells of a bug only once all its tasks have ended
-            log.error("A bug of livenessprobe ends it", err="unknown: a thread is stuck")
-        os._exit(exit_code)
+    async def run(self) -> None:
+        """Serve HTTP and call the driver, until cancelled."""
+        config, driver = self._config, self._driver
+        async with trio.open_nursery() as nursery:
+            await _serve_http(nursery, self._routes(), self._metrics.observe_answer)
+            log.info(
+                "Probing the CSI driver",
+                version=__version__,
+                socket=config.socket_path,
+                probe_timeout=config.texts["probe-timeout"],
+                probe_interval=config.texts["probe-interval"],
+            )
+            nursery.start_soon(_bound_shutdown)
+            nursery.start_soon(self._prober.run)
+            nursery.start_soon(
+                partial(
+                    self._watch.run,
+                    driver.wait_disconnected,
+                    driver.socket_changed,
+                    disconnected=self._disconnected,
+                    recreated=self._recreated,
+                )
+            )
+            nursery.start_soon(
+                partial(
+                    self._identity.run,
+                    driver.get_name,
+                    partial(self._metrics.observe_call, GET_PLUGIN_INFO),
+                    probe_timeout=config.probe_timeout,
+                )
+            )
 
-    signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    def _routes(self) -> Mapping[str, Routes]:
+        return routes(
+            self._config,
+            self._prober.handle_request,
+            self._status,
+            metrics_endpoint(CONTENT_TYPE, self._metrics.text),
+            started_at=trio.current_time(),
+        )
 
-
-async def _run(config: Config, driver: Driver) -> None:
-    identity, history, wall_clock, watch = Identity(), History(), WallClock(), Watch()
-
-    def status() -> Status:
+    def _status(self) -> Status:
         now = trio.current_time()
+        prober = self._prober
         return Status(
             now=now,
-            epoch=wall_clock.offset,
-            driver_name=identity.driver_name,
+            epoch=self._wall_clock.offset,
+            driver_name=self._identity.driver_name,
             verdict=prober.current_verdict(Question.HEALTHZ, now),
-            history=history,
+            history=self._history,
             schedule=prober.schedule,
             lag=prober.lag,
             missed_deadlines=prober.missed_deadlines,
         )
 
-    metrics = Metrics(status)
-    statelog = StateLog(config.socket_path, lambda: identity.driver_name)
+    def _publish(self, result: ProbeResult) -> None:
+        self._metrics.observe_call(PROBE, result.grpc_status, result.latency)
+        self._history.observe(result)
+        self._identity.observe(result)
+        self._statelog.observe(result)
+        self._watch.observe(result)
 
-    def publish(result: ProbeResult) -> None:
-        metrics.observe_call(PROBE, result.grpc_status, result.latency)
-        history.observe(result)
-        identity.observe(result)
-        statelog.observe(result)
-        watch.observe(result)
+    def _disconnected(self) -> None:
+        if self._prober.disconnected():
+            self._identity.disconnected()
 
-    def disconnected() -> None:
-        if prober.disconnected():
-            identity.disconnected()
+    def _recreated(self) -> None:
+        self._identity.recreated()
+        self._prober.recreated()
 
-    def recreated() -> None:
-        identity.recreated()
-        prober.recreated()
 
-    prober = Prober(
-        driver.probe, publish, interval=config.probe_interval, probe_timeout=config.probe_timeout
-    )
-    async with trio.open_nursery() as nursery:
-        endpoint = metrics_endpoint(CONTENT_TYPE, metrics.text)
-        started_at = trio.current_time()
-        table = routes(config, prober.handle_request, status, endpoint, started_at=started_at)
-        await _serve_http(nursery, table, metrics.observe_answer)
-        log.info(
-            "Probing the CSI driver",
-            version=__version__,
-            socket=config.socket_path,
-            probe_timeout=config.texts["probe-timeout"],
-            probe_interval=config.texts["probe-interval"],
-        )
-        nursery.start_soon(_end_in_time)
-        nursery.start_soon(prober.run)
-        nursery.start_soon(
-            partial(
-                watch.run,
-                driver.wait_disconnected,
-                driver.socket_changed,
-                disconnected=disconnected,
-                recreated=recreated,
-            )
-        )
-        nursery.start_soon(
-            partial(
-                identity.run,
-                driver.get_name,
-                partial(metrics.observe_call, GET_PLUGIN_INFO),
-                probe_timeout=config.probe_timeout,
-            )
-        )
+async def _bound_shutdown() -> None:
+    """Wait for cancellation, by a signal or because of a bug, and then limit the time to exit."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        if not any(signal.getitimer(signal.ITIMER_REAL)):  # not set by a signal before
+            _exit_after(SHUTDOWN_TIMEOUT, exit_code=1)
+
+
+def _exit_after(seconds: float, *, exit_code: int) -> None:
+    def exit_now(_number: int, _frame: object) -> None:
+        if exit_code:  # the nursery raises the exception only once all its tasks have ended
+            log.error("Exiting because of a bug in livenessprobe", err="unknown: a thread is stuck")
+        os._exit(exit_code)
+
+    signal.signal(signal.SIGALRM, exit_now)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 async def _serve_http(nursery: trio.Nursery, table: Mapping[str, Routes], observe: Observe) -> None:
-    """Listen on every address before anything is answered on the first."""
+    """Serve the routes of each address, once all the addresses are listened on."""
     listeners = {address: await open_listeners(address) for address in table}
     for address, sockets in listeners.items():
         routes = table[address]

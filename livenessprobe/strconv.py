@@ -1,4 +1,4 @@
-"""Quotes and escapes strings: for flags and logs as Go's strconv.Quote, and for JSON."""
+"""Quotes and escapes strings, for flags and logs as Go's strconv.Quote does, and for JSON."""
 
 import re
 
@@ -12,26 +12,26 @@ _ESCAPES = {
     "\v": r"\v",
 }
 
-# Python decodes a byte that is not UTF-8, in a path say, to a lone surrogate: 0xff to U+DCFF.
+# Python decodes a byte of a path that is not UTF-8 to a lone surrogate (PEP 383): 0xff to U+DCFF.
 _UNDECODED_BYTES = range(0xDC80, 0xDD00)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def quote(text: str) -> str:
-    """Return `text` in double quotes, with everything escaped that is not printable."""
+    """Return `text` in double quotes; characters that are not printable are escaped."""
     backslashed = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escape(backslashed)}"'
 
 
 def escape(text: str, *, keep: str = "") -> str:
-    """Return `text` with every character escaped that is neither printable nor in `keep`."""
+    """Return `text`; characters that are neither printable nor in `keep` are escaped."""
     if text.isprintable():  # str.isprintable() and Go's unicode.IsPrint agree
         return text
     return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
 
 
 def without_surrogates(text: str) -> str:
-    """Return `text` as UTF-8 can have it: strict readers of JSON refuse a lone surrogate."""
+    """Return `text` with lone surrogates replaced, which UTF-8 and strict JSON parsers reject."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -1,4 +1,4 @@
-"""What is asked, for how long, and the answer in words. `e2e/` has the command."""
+"""Checks `check`: its calls, its timeout and its output. tests/e2e has the installed command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from livenessprobe.check import RENDER, Answer, check
+from livenessprobe.check import RENDER, CheckResult, check
 from livenessprobe.flags import CheckConfig
 from livenessprobe.health.result import ProbeResult, ProbeStatus
 from tests.csi_driver import (
@@ -29,15 +29,15 @@ from tests.driver import peer
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Far more than any answer here takes, on a busy machine too.
-PATIENT = 15.0
-# The least that the flag allows.
+# Far longer than any reply here takes, on a busy machine too.
+LONG = 15.0
+# The shortest timeout that the flag allows.
 SHORT = 0.1
 
 DEADLINE = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
 
 
-def config(socket: Path, probe_timeout: float = PATIENT) -> CheckConfig:
+def config(socket: Path, probe_timeout: float = LONG) -> CheckConfig:
     return CheckConfig(socket_path=str(socket), probe_timeout=probe_timeout, output="text")
 
 
@@ -50,7 +50,7 @@ def config(socket: Path, probe_timeout: float = PATIENT) -> CheckConfig:
         (error(9, "bad"), ProbeStatus.FAILED, "rpc error: code = FailedPrecondition desc = bad"),
     ],
 )
-async def test_a_driver_that_answers_is_judged_as_healthz_does_and_named(
+async def test_a_driver_that_replies_has_the_verdict_of_healthz_and_its_name(
     csi_driver: CsiDriver, csi_socket: Path, probe: Behaviour, status: ProbeStatus, message: str
 ) -> None:
     csi_driver.probe = probe
@@ -68,7 +68,7 @@ async def test_a_driver_that_answers_is_judged_as_healthz_does_and_named(
         (named(""), "the driver's name has 0 characters"),
     ],
 )
-async def test_a_driver_that_tells_no_name_has_its_verdict_all_the_same(
+async def test_the_verdict_does_not_need_the_name(
     csi_driver: CsiDriver, csi_socket: Path, plugin_info: Behaviour, why: str
 ) -> None:
     csi_driver.plugin_info = plugin_info
@@ -79,7 +79,7 @@ async def test_a_driver_that_tells_no_name_has_its_verdict_all_the_same(
     assert why in answer.driver_name_error
 
 
-async def test_the_name_has_what_the_probe_left_of_the_timeout(
+async def test_the_name_has_the_rest_of_the_timeout(
     csi_driver: CsiDriver, csi_socket: Path
 ) -> None:
     csi_driver.probe = Behaviour(delay=1.0)
@@ -90,11 +90,11 @@ async def test_the_name_has_what_the_probe_left_of_the_timeout(
     assert answer.healthy
     assert answer.result.latency < 2
     assert answer.driver_name_error == DEADLINE
-    # With a timeout of its own for the name it would be 3 s.
+    # It would be 3 s if the name had a timeout of its own.
     assert 2 <= took < 2.8
 
 
-async def test_a_driver_that_hangs_is_not_asked_for_its_name(
+async def test_the_name_of_a_hanging_driver_is_not_requested(
     csi_driver: CsiDriver, csi_socket: Path
 ) -> None:
     csi_driver.probe = HANG
@@ -104,7 +104,7 @@ async def test_a_driver_that_hangs_is_not_asked_for_its_name(
     assert csi_driver.counts.plugin_infos == 0
 
 
-async def test_a_driver_that_serves_one_connection_at_a_time_is_asked_on_one(
+async def test_both_calls_share_one_connection(
     csi_socket: Path,
 ) -> None:
     served = 0
@@ -143,14 +143,14 @@ async def both_calls(stream: trio.SocketStream) -> None:
         await peer.until_closed(stream)
 
 
-async def test_nobody_is_there(csi_socket: Path) -> None:
+async def test_a_missing_driver_is_unreachable(csi_socket: Path) -> None:
     answer = await check(config(csi_socket))
     assert answer.result.status is ProbeStatus.UNREACHABLE
     assert answer.result.message.startswith(f"{csi_socket}: no such file")
     assert not answer.healthy
 
 
-READY_ANSWER = Answer(
+READY_ANSWER = CheckResult(
     socket_path="/csi/csi.sock",
     result=ProbeResult(
         status=ProbeStatus.READY,
@@ -209,15 +209,15 @@ def bad(status: ProbeStatus, message: str, grpc_status: str | None, latency: flo
             ["not healthy: no file", "unreachable after 0.0 ms: /csi/csi.sock"],
         ),
     ],
-    ids=lambda value: value.result.status.value if isinstance(value, Answer) else "",
+    ids=lambda value: value.result.status.value if isinstance(value, CheckResult) else "",
 )
-def test_a_person_reads_the_verdict_first_and_two_lines_at_most(
-    answer: Answer, lines: list[str]
+def test_the_text_has_the_verdict_first_and_at_most_two_lines(
+    answer: CheckResult, lines: list[str]
 ) -> None:
     assert RENDER["text"](answer).splitlines() == lines
 
 
-def test_a_program_reads_one_object_with_base_units() -> None:
+def test_the_json_is_one_object_with_base_units() -> None:
     line = RENDER["json"](READY_ANSWER)
     assert line.endswith("}\n")
     assert json.loads(line) == {
@@ -232,7 +232,7 @@ def test_a_program_reads_one_object_with_base_units() -> None:
     }
 
 
-def test_the_object_has_the_same_keys_whatever_was_answered() -> None:
+def test_the_json_always_has_the_same_keys() -> None:
     failed = replace(NAMELESS, result=bad(ProbeStatus.UNREACHABLE, "no file", None, latency=3))
     assert json.loads(RENDER["json"](failed)) == {
         "healthy": False,
@@ -246,8 +246,8 @@ def test_the_object_has_the_same_keys_whatever_was_answered() -> None:
     }
 
 
-# A terminal's escape sequence, a forged line, a C1 control, a writing direction, half a character
-# and what Python makes of a byte that is not UTF-8.
+# An escape sequence, a forged line, a C1 control, a change of the writing direction, a lone
+# surrogate, and a byte that is not UTF-8 as Python decodes it.
 HOSTILE = "\x1b[2J\nready: \x9b \u202e \ud800 \udcff"
 HOSTILE_ANSWERS = [
     replace(NAMELESS, socket_path=HOSTILE, driver_name_error=HOSTILE),
@@ -262,7 +262,7 @@ HOSTILE_ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS)
-def test_hostile_words_stay_on_their_line_and_drive_no_terminal(answer: Answer) -> None:
+def test_untrusted_text_is_escaped_in_the_text(answer: CheckResult) -> None:
     lines = RENDER["text"](answer).split("\n")
     assert len(lines) <= 3
     assert "".join(lines).isprintable()
@@ -270,7 +270,7 @@ def test_hostile_words_stay_on_their_line_and_drive_no_terminal(answer: Answer) 
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS)
-def test_hostile_words_make_a_line_that_strict_parsers_take(answer: Answer) -> None:
+def test_untrusted_text_is_valid_in_the_json(answer: CheckResult) -> None:
     line = RENDER["json"](answer)
     assert line[:-1].isprintable()
     assert line.isascii()

@@ -1,4 +1,4 @@
-"""What waits, that it does not wait in vain, and that nothing of it stays in the way."""
+"""Checks which imports are deferred, that they happen on use, and that nothing else changes."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ from generated import well_known_types
 from livenessprobe import deferred
 from tests.e2e.harness import free_port
 
-# With what some of these bring along: it is their number that costs.
+# Some with the modules that they import: the cost grows with their number.
 NOT_FOR_A_KUBELET = deferred.DEFERRED.keys() | {
     *("_ast", "_ctypes", "_hashlib", "_posixsubprocess", "_ssl", "ast"),
     *("betterproto.lib.std.google.protobuf", "ctypes", "dateutil", "importlib.metadata", "locale"),
@@ -59,7 +59,7 @@ print(main([f"--http-endpoint=127.0.0.1:{PORT}", f"--csi-address={sys.argv[2]}"]
 
 
 @pytest.mark.usefixtures("csi_driver")
-def test_who_only_answers_a_kubelet_and_prometheus_imports_nothing_of_it(csi_socket: Path) -> None:
+def test_serving_kubelet_and_prometheus_imports_no_deferred_module(csi_socket: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-I", "-c", KUBELET, str(free_port()), csi_socket],
@@ -67,13 +67,13 @@ def test_who_only_answers_a_kubelet_and_prometheus_imports_nothing_of_it(csi_soc
         text=True,
         check=True,
         timeout=30,
-        env=environment,  # to measure coverage takes some of these modules
+        env=environment,  # measuring coverage imports some of these modules
     )
     modules, end = ended.stdout.splitlines()
     names = set(modules.split())
     assert {"livenessprobe.serve", "trio", "hypercorn.protocol.h11", "grpclib.client"} <= names
     assert names & NOT_FOR_A_KUBELET == set()
-    assert end == "0 []"  # nor has it started a process
+    assert end == "0 []"  # no process was started
 
 
 IMPORTED = """
@@ -84,7 +84,7 @@ with deferred.imports():
     import asyncio, betterproto, hypercorn.protocol.h11, hypercorn.trio, prometheus_client, trio
 """
 
-# For each something true, seen through a module that imports it.
+# For each, an expression that is true, with names from a module that imports it.
 USES = {
     "asyncio.sslproto": "asyncio.selector_events.sslproto.add_flowcontrol_defaults(2, 1, 0)",
     "betterproto._version": "betterproto.__version__.startswith('2.')",
@@ -114,7 +114,7 @@ USES = {
 
 
 def run(script: str) -> str:
-    """What a fresh interpreter prints that runs the script."""
+    """Return the output of the script in a new interpreter."""
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=30
     )
@@ -122,17 +122,17 @@ def run(script: str) -> str:
 
 
 @pytest.mark.parametrize("module", deferred.DEFERRED)
-def test_what_is_used_after_all_is_imported(module: str) -> None:
+def test_a_deferred_module_is_imported_when_it_is_used(module: str) -> None:
     assert run(f"{IMPORTED}print(bool({USES[module]}), {module!r} in sys.modules)") == "True True\n"
 
 
-def test_a_class_that_waits_has_no_instances_until_it_is_imported() -> None:
+def test_a_deferred_class_has_no_instances_until_it_is_imported() -> None:
     test = "print(isinstance(context, asyncio.base_events.ssl.SSLContext), '_ssl' in sys.modules)"
     script = f"{IMPORTED}context = None; {test}\nimport ssl; context = ssl.SSLContext(2); {test}"
     assert run(script) == "False False\nTrue True\n"
 
 
-def test_what_cannot_be_caught_while_it_waits_can_be_once_it_is_raised() -> None:
+def test_a_deferred_exception_can_be_caught_once_its_module_is_imported() -> None:
     script = """
 ssl = asyncio.base_events.ssl
 try:
@@ -145,12 +145,14 @@ except OSError as error:
     assert run(IMPORTED + script) == "No such file or directory\n"
 
 
-def test_a_source_file_is_searched_for_a_class() -> None:
+def test_inspect_finds_a_class_in_its_source_file() -> None:
     script = "print(asyncio.coroutines.inspect.getsource(deferred._Ast.NodeVisitor), end='')"
     assert run(IMPORTED + script).lstrip().startswith("class NodeVisitor:\n")
 
 
-def test_what_is_derived_while_the_parser_waits_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_derived_from_the_stand_in_of_node_visitor_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "ast")
     with deferred.imports():
         stand_in: Any = import_module("ast")
@@ -165,12 +167,12 @@ def test_what_is_derived_while_the_parser_waits_works(monkeypatch: pytest.Monkey
     assert found == ["Outer", "Inner"]
 
 
-def test_the_signature_of_a_function_in_c_is_parsed() -> None:
+def test_inspect_parses_the_signature_of_a_c_function() -> None:
     script = "print(asyncio.coroutines.inspect.signature(len))"
     assert run(IMPORTED + script) == "(obj, /)\n"
 
 
-def test_what_asyncio_has_of_subprocess_is_of_use() -> None:
+def test_asyncio_can_start_subprocesses() -> None:
     script = """
 async def say():
     program = await asyncio.create_subprocess_exec("echo", "hello", stdout=asyncio.subprocess.PIPE)
@@ -184,19 +186,19 @@ print(*(getattr(asyncio.subprocess, name) is getattr(subprocess, name)
     assert run(IMPORTED + script) == "b'hello\\n' None\nTrue True True\n"
 
 
-def test_threads_work_without_names_for_debuggers() -> None:
+def test_threads_work_without_ctypes() -> None:
     script = "print(trio.run(trio.to_thread.run_sync, bool, 1), 'ctypes' in sys.modules)"
     assert run(IMPORTED + script) == "True False\n"
 
 
-def test_the_library_of_threads_is_that_which_ctypes_finds() -> None:
+def test_the_threads_library_is_the_one_that_ctypes_finds() -> None:
     script = "print(ctypes.util.find_library('pthread'), ctypes.util.find_library('c'))"
     imported_before = f"import ctypes{IMPORTED}{script}\nimport ctypes.util\n{script}"
     first, second = run(imported_before).splitlines()
     assert first == second
 
 
-COLOURS = "colorsys"  # which nobody here imports
+COLOURS = "colorsys"  # which no dependency imports
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ def _colours_wait(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_colours_wait")
-def test_nothing_stays_in_the_way_of_an_import() -> None:
+def test_imports_after_the_block_are_as_usual() -> None:
     with deferred.imports():
         stand_in = import_module(COLOURS)
         alias = stand_in.rgb_to_yiq
@@ -217,7 +219,7 @@ def test_nothing_stays_in_the_way_of_an_import() -> None:
 
 
 @pytest.mark.usefixtures("_colours_wait")
-def test_what_is_used_during_the_imports_is_imported_then() -> None:
+def test_a_deferred_module_used_in_the_block_is_imported_then() -> None:
     with deferred.imports():
         assert import_module(COLOURS).rgb_to_yiq(0, 0, 0) == (0, 0, 0)
         real = import_module(COLOURS)
@@ -225,7 +227,7 @@ def test_what_is_used_during_the_imports_is_imported_then() -> None:
 
 
 @pytest.mark.usefixtures("_colours_wait")
-def test_what_is_imported_already_does_not_wait() -> None:
+def test_a_module_that_is_imported_already_is_not_deferred() -> None:
     real = import_module(COLOURS)
     with deferred.imports():
         assert import_module(COLOURS) is real
@@ -249,17 +251,17 @@ OUR_TYPES = [kind for kind in vars(well_known_types).values() if isinstance(kind
 
 
 def schema(message: type[Any]) -> list[object]:
-    """What a message is made of: each field's name, type in Python and place on the wire."""
+    """Return the name, Python type and protobuf metadata of each field of a message."""
     return [
         (field.name, field.type, betterproto.FieldMetadata.get(field)) for field in fields(message)
     ]
 
 
 @pytest.mark.parametrize("ours", OUR_TYPES)
-def test_our_well_known_types_are_those_of_betterproto(ours: type[betterproto.Message]) -> None:
+def test_the_generated_well_known_types_equal_betterprotos(ours: type[betterproto.Message]) -> None:
     assert schema(ours) == schema(getattr(protobuf, ours.__name__))
 
 
-def test_the_types_that_we_leave_out_can_be_imported() -> None:
+def test_the_other_well_known_types_can_be_imported() -> None:
     script = "from betterproto.lib.google.protobuf import Struct; print(Struct().to_dict())"
     assert run(f"{IMPORTED}{script}") == "{}\n"

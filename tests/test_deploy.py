@@ -1,4 +1,4 @@
-"""What deploy/ says about the program, held against the program."""
+"""Checks the manifests in deploy/ against the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# As far as this file looks into it, a manifest is what YAML makes of it.
+# A manifest as YAML parses it.
 Container = dict[str, Any]
 
 Target = tuple[str, int, str]
@@ -31,13 +31,13 @@ Target = tuple[str, int, str]
 POD_IP = "2001:db8::1"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-# Not for Kubernetes itself, and held by tests of their own.
+# Not for Kubernetes itself, and tested elsewhere.
 ELSEWHERE = {"grafana", "kustomize", "prometheus"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod template with our sidecar."""
+    """A pod template with the sidecar."""
 
     origin: str
     on_host_network: bool
@@ -46,7 +46,7 @@ class Pod:
 
 
 def manifests() -> Iterator[tuple[str, Any]]:
-    """Every document for Kubernetes under deploy/, with its file's name."""
+    """Yield every Kubernetes object under deploy/, with the name of its file."""
     for path in sorted((ROOT / "deploy").rglob("*.yaml")):
         if path.parent.name not in ELSEWHERE:
             for document in yaml.safe_load_all(path.read_text()):
@@ -86,7 +86,7 @@ def expand(text: str, container: Container) -> str:
 
 
 def served(sidecar: Container) -> set[Target]:
-    """What the sidecar answers."""
+    """Return the addresses and paths that the sidecar serves."""
     host, _, port = config(sidecar).health_address.rpartition(":")
     addresses = {"": {POD_IP} | LOOPBACK, "localhost": LOOPBACK}.get(host, {host.strip("[]")})
     names = {f"/{question.value}" for question in Question} | set(QUESTIONS)
@@ -94,7 +94,7 @@ def served(sidecar: Container) -> set[Target]:
 
 
 def asked(containers: Iterable[Container]) -> Iterator[Target]:
-    """What kubelet asks over the network, the ports looked up as it does."""
+    """Yield the addresses and paths that kubelet probes, with the named ports resolved."""
     for container in containers:
         ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
         for probe in probes(container):
@@ -111,7 +111,7 @@ def probes(container: Container) -> list[dict[str, Any]]:
 
 
 def mounts(container: Container) -> dict[str, str]:
-    """Where each volume is mounted."""
+    """Return the mount path of each volume."""
     return {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
 
@@ -119,18 +119,18 @@ PODS = [pytest.param(pod, id=pod.origin) for pod in pods()]
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_every_sidecar_takes_its_arguments_without_a_warning(pod: Pod) -> None:
+def test_the_arguments_of_every_sidecar_cause_no_warning(pod: Pod) -> None:
     assert [config(sidecar).warnings for sidecar in pod.sidecars] == [()] * len(pod.sidecars)
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_what_kubelet_asks_for_a_driver_is_what_its_sidecars_answer(pod: Pod) -> None:
+def test_every_probe_of_a_driver_is_served_by_its_sidecars(pod: Pod) -> None:
     answered = set[Target]().union(*map(served, pod.sidecars))
     assert set(asked(pod.others)) <= answered
 
 
 @pytest.mark.parametrize("pod", PODS)
-async def test_what_every_sidecar_is_to_listen_on_can_be_listened_on(pod: Pod) -> None:
+async def test_the_listen_addresses_of_every_sidecar_are_valid(pod: Pod) -> None:
     for sidecar in pod.sidecars:
         host, _, _ = config(sidecar).health_address.replace(POD_IP, "::1").rpartition(":")
         for listener in await open_listeners(f"{host}:0"):
@@ -138,19 +138,19 @@ async def test_what_every_sidecar_is_to_listen_on_can_be_listened_on(pod: Pod) -
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_the_kubelets_own_loopback_is_asked_only_where_it_is_the_pods(pod: Pod) -> None:
+def test_probes_of_the_hosts_loopback_are_only_on_the_hosts_network(pod: Pod) -> None:
     addresses = {address for address, *_ in asked(pod.others)}
     assert pod.on_host_network or not addresses & LOOPBACK
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_on_the_hosts_network_only_loopback_is_listened_on(pod: Pod) -> None:
+def test_sidecars_on_the_hosts_network_listen_on_loopback_only(pod: Pod) -> None:
     addresses = {address for sidecar in pod.sidecars for address, *_ in served(sidecar)}
     assert not pod.on_host_network or addresses <= LOOPBACK
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_every_sidecar_is_asked(pod: Pod) -> None:
+def test_every_sidecar_is_used_by_a_probe(pod: Pod) -> None:
     for sidecar in pod.sidecars:
         assert served(sidecar) & set(asked(pod.others)) or probes(sidecar)
 
@@ -165,13 +165,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("probe", COMMANDS)
-def test_a_command_is_one_check_with_time_to_start_in(probe: dict[str, Any]) -> None:
+def test_an_exec_probe_runs_check_with_time_to_start(probe: dict[str, Any]) -> None:
     program, word, *argv = probe["exec"]["command"]
     assert (program, word) == ("/livenessprobe", "check")
     assert flags.parse_check(argv).probe_timeout < probe["timeoutSeconds"]
 
 
-def test_there_is_an_example_for_every_way_to_ask_and_every_network() -> None:
+def test_there_is_an_example_for_every_kind_of_probe_and_network() -> None:
     assert {pod.origin for pod in pods()} == {
         "example.yaml",
         "network/host.yaml",
@@ -184,7 +184,7 @@ def test_there_is_an_example_for_every_way_to_ask_and_every_network() -> None:
     assert any(pod.on_host_network for pod in pods())
 
 
-def test_the_readme_leads_to_all_that_is_there() -> None:
+def test_the_readme_links_every_file() -> None:
     links = set(re.findall(r"\]\(([^)]+)\)", (ROOT / "deploy" / "README.md").read_text()))
     assert [link for link in sorted(links) if not (ROOT / "deploy" / link).exists()] == []
     assert {link.split("/")[0] for link in links} == {
@@ -196,7 +196,7 @@ MANIFESTS = [pytest.param(document, id=origin) for origin, document in manifests
 
 
 @pytest.mark.parametrize("document", MANIFESTS)
-def test_kubernetes_takes_every_manifest(document: Any) -> None:
+def test_kubernetes_accepts_every_manifest(document: Any) -> None:
     kubernetes_validate.validate(document, "1.34", strict=True)
 
 

@@ -1,4 +1,4 @@
-"""The documents agree with the program: links, flags, paths and metric names."""
+"""Checks links, flags, paths and metric names in the documents against the program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DOCUMENTS = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "deploy").rglob("*
 
 
 def anchors(document: Path) -> set[str]:
-    """Return the anchors of its headings, as GitHub makes them."""
+    """Return the anchors that GitHub gives to the headings."""
     headings = re.findall(r"(?m)^#+ (.+)$", document.read_text())
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     text = document.read_text()
     links = re.findall(r"\]\(([^)\s]+)\)|\bsrc(?:set)?=\"([^\"]+)\"", text)
     for link in (markdown or html for markdown, html in links):

@@ -1,4 +1,4 @@
-"""The command in this process: what it prints, and the exit codes. `e2e/` has the whole of it."""
+"""Checks output and exit codes of `main` in this process; tests/e2e has the installed command."""
 
 import gc
 import io
@@ -20,7 +20,7 @@ from tests.csi_driver import NOT_READY, CsiDriver
 
 @pytest.fixture(autouse=True)
 def _undone_afterwards() -> Iterator[None]:
-    """Give back what belongs to the process: its signals, its garbage and its log."""
+    """Restore the signal handlers, the garbage collector and the logging of this process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     gc.enable()
@@ -41,7 +41,7 @@ of_each_command = pytest.mark.parametrize(
 
 
 @of_each_command
-def test_help_is_printed_for_a_person_to_pipe(
+def test_help_is_printed_to_stdout(
     capsys: pytest.CaptureFixture[str], command: list[str], usage: str
 ) -> None:
     assert __main__.main([*command, "--help"]) == 0
@@ -51,7 +51,7 @@ def test_help_is_printed_for_a_person_to_pipe(
 
 
 @of_each_command
-def test_bad_syntax_is_answered_with_the_usage_between_two_lines_that_say_what_is_wrong(
+def test_a_usage_error_is_printed_before_and_after_the_usage(
     capsys: pytest.CaptureFixture[str], command: list[str], usage: str
 ) -> None:
     assert __main__.main([*command, "--nope"]) == 2
@@ -63,7 +63,7 @@ def test_bad_syntax_is_answered_with_the_usage_between_two_lines_that_say_what_i
 
 
 @pytest.mark.parametrize("argv", [["--http-endpoint=9918", "check"], ["checks"], ["-", "check"]])
-def test_only_a_first_argument_chooses_another_command(
+def test_check_is_a_command_only_as_the_first_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
     async def served(_: Config) -> None:
@@ -76,7 +76,7 @@ def test_only_a_first_argument_chooses_another_command(
     assert printed.out == ""
 
 
-def test_a_check_prints_the_verdict_and_exits_with_it(
+def test_check_prints_the_verdict_and_has_its_exit_code(
     csi_driver: CsiDriver, csi_socket: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["check", f"--csi-address={csi_socket}", "--probe-timeout=15s"]
@@ -89,7 +89,7 @@ def test_a_check_prints_the_verdict_and_exits_with_it(
     assert printed.err == ""
 
 
-def test_a_bug_ends_a_check_with_a_clear_line_and_its_traceback(
+def test_a_bug_in_check_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def buggy(_: CheckConfig) -> None:
@@ -99,12 +99,12 @@ def test_a_bug_ends_a_check_with_a_clear_line_and_its_traceback(
     monkeypatch.setattr("livenessprobe.check.check", buggy)
     assert __main__.main(["check"]) == 1
     printed = capsys.readouterr()
-    assert '"A bug of livenessprobe ends it"' in printed.err
+    assert '"Exiting because of a bug in livenessprobe"' in printed.err
     assert "KeyError: 'no such thing'" in printed.err
     assert printed.out == ""
 
 
-# Prints what is imported, by the names of packages and of our own modules.
+# Prints the imported packages, and the modules of livenessprobe.
 IMPORTED = """
 def imported():
     names = {".".join(name.split(".")[: 2 if name.startswith("livenessprobe") else 1])
@@ -114,7 +114,7 @@ def imported():
 
 
 def imported(code: str) -> set[str]:
-    """What a fresh interpreter has imported when the code calls `imported`."""
+    """Return the modules that a new interpreter has imported when the code calls `imported`."""
     script = f"import gc, sys{IMPORTED}from livenessprobe.__main__ import main\n{code}"
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -127,19 +127,19 @@ SERVING = {"hypercorn", "prometheus_client", "h11", "wsgiref"} | {
 }
 
 
-def test_a_check_imports_nothing_that_serves() -> None:
+def test_check_imports_no_server() -> None:
     names = imported("main(['check', '--csi-address=/nowhere/csi.sock']); imported()")
     assert {"livenessprobe.check", "livenessprobe.driver", "trio", "grpclib"} <= names
     assert names & SERVING == set()
 
 
-def test_help_imports_nothing_that_probes_or_serves() -> None:
+def test_help_imports_neither_driver_nor_server() -> None:
     names = imported("main(['--help']); imported()")
     assert "livenessprobe.flags" in names
     assert names & (SERVING | {"trio", "grpclib", "betterproto"}) == set()
 
 
-def test_the_sidecar_freezes_all_that_it_imports_and_no_check() -> None:
+def test_the_sidecar_freezes_its_imports_and_does_not_import_check() -> None:
     names = imported("gc.freeze = imported; main(['--http-endpoint=9918'])")
     assert {
         "livenessprobe.serve",
@@ -183,14 +183,14 @@ def test_an_address_that_cannot_be_listened_on_is_one_log_line(
     )
 
 
-def test_what_has_no_effect_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_without_effect_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["--http-endpoint=9918", "--logtostderr"]) == 1
     warning = capsys.readouterr().err.splitlines()[0]
     assert warning.startswith("W")
     assert "logtostderr" in warning
 
 
-def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
+def test_a_bug_in_the_sidecar_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def buggy(_: Config) -> None:
@@ -201,11 +201,11 @@ def test_a_bug_ends_the_program_with_a_clear_line_and_its_traceback(
     monkeypatch.setattr("livenessprobe.serve.serve", buggy)
     assert __main__.main([]) == 1
     printed = capsys.readouterr().err
-    assert '"A bug of livenessprobe ends it"' in printed
+    assert '"Exiting because of a bug in livenessprobe"' in printed
     assert "KeyError: 'no such thing'" in printed
 
 
-def test_an_endless_bug_hides_no_refused_address(
+def test_a_bug_does_not_hide_a_listen_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def both(_: Config) -> None:

@@ -1,4 +1,4 @@
-"""`protobuf.parse` beside protobuf's own parser: what we take, it takes, for the same."""
+"""Checks that protobuf's own parser accepts what `protobuf.parse` does, with the same result."""
 
 from importlib.resources import files
 from typing import Any
@@ -21,7 +21,7 @@ PROTOS = ("csi_identity.proto", "grpc_health.proto")
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """protobuf's message classes by their full names."""
+    """The message classes of the protobuf library by their full names."""
     descriptors = tmp_path_factory.mktemp("proto") / "descriptors"
     sources = [files("generated") / "proto", files("grpc_tools") / "_proto"]
     options = ["--include_imports", f"--descriptor_set_out={descriptors}"]
@@ -110,7 +110,7 @@ def test_only_the_start_of_a_long_reply_is_shown() -> None:
 
 
 @pytest.mark.parametrize("spare", [0, -1])
-def test_a_short_message_is_read_once_and_a_long_one_each_time(spare: int) -> None:
+def test_a_short_message_is_cached_and_a_long_one_is_not(spare: int) -> None:
     name = "x" * (MAX_CACHED_BYTES - 3 - spare)
     data = b"\x0a" + varint(len(name)) + name.encode()
     first, second = (parse(data, GetPluginInfoResponse) for _ in range(2))
@@ -126,14 +126,14 @@ def test_the_same_bytes_may_be_two_messages() -> None:
 
 
 def varint(value: int, padding: int = 0) -> bytes:
-    """Encode a number, `padding` bytes longer than need be."""
+    """Encode a number in `padding` bytes more than necessary."""
     size = max(1, -(-value.bit_length() // 7)) + padding
     groups = [value >> 7 * i & 0x7F | 0x80 for i in range(size)]
     return bytes([*groups[:-1], groups[-1] & 0x7F])
 
 
 def field(content: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Any field, well-formed or nearly so; `content` is for what has a length."""
+    """Any field, well-formed or nearly so; `content` is that of a field with a length."""
     number = st.sampled_from([0, 1, 1, 1, 2, 3, 3, 16, 2**29 - 1, 2**29])
     padding = st.sampled_from([0, 0, 0, 0, 1, 4, 5])
     values = {
@@ -165,7 +165,7 @@ REPLIES = st.binary(max_size=24) | fields(TEXT | fields(TEXT))
 def as_theirs(
     data: bytes, message_type: type, theirs: dict[str, Any], package: str = "csi.v1"
 ) -> tuple[Any, Any]:
-    """Parse with both; protobuf has to take what we take."""
+    """Parse with both; the protobuf library has to accept what `parse` accepts."""
     message: Any = parse(data, message_type)
     return message, theirs[f"{package}.{message_type.__name__}"].FromString(data)
 
@@ -173,9 +173,7 @@ def as_theirs(
 @settings(deadline=None, max_examples=300)
 @given(data=REPLIES)
 @example(data=b"\x0a\x02\x0a\x00")
-def test_ready_is_never_read_where_protobuf_reads_otherwise(
-    theirs: dict[str, Any], data: bytes
-) -> None:
+def test_readiness_is_parsed_as_protobuf_parses_it(theirs: dict[str, Any], data: bytes) -> None:
     try:
         ours, other = as_theirs(data, ProbeResponse, theirs)
     except MalformedMessageError:
@@ -185,7 +183,7 @@ def test_ready_is_never_read_where_protobuf_reads_otherwise(
 
 @settings(deadline=None, max_examples=300)
 @given(data=REPLIES)
-def test_neither_is_a_name(theirs: dict[str, Any], data: bytes) -> None:
+def test_names_are_parsed_as_protobuf_parses_them(theirs: dict[str, Any], data: bytes) -> None:
     try:
         ours, other = as_theirs(data, GetPluginInfoResponse, theirs)
     except MalformedMessageError:
@@ -195,7 +193,9 @@ def test_neither_is_a_name(theirs: dict[str, Any], data: bytes) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(data=REPLIES)
-def test_neither_is_the_service_of_a_health_request(theirs: dict[str, Any], data: bytes) -> None:
+def test_health_requests_are_parsed_as_protobuf_parses_them(
+    theirs: dict[str, Any], data: bytes
+) -> None:
     try:
         ours, other = as_theirs(data, HealthCheckRequest, theirs, "grpc.health.v1")
     except MalformedMessageError:
@@ -206,7 +206,9 @@ def test_neither_is_the_service_of_a_health_request(theirs: dict[str, Any], data
 @pytest.mark.parametrize(
     ("data", "is_message"), [("", True), ("0a 01 61", True), ("08 80", False), ("0b", False)]
 )
-def test_a_message_without_fields_has_to_be_well_formed_too(data: str, *, is_message: bool) -> None:
+def test_a_message_type_without_fields_rejects_malformed_bytes(
+    data: str, *, is_message: bool
+) -> None:
     try:
         parse(bytes.fromhex(data), HealthListRequest)
     except MalformedMessageError:
@@ -217,7 +219,7 @@ def test_a_message_without_fields_has_to_be_well_formed_too(data: str, *, is_mes
 
 @settings(deadline=None)
 @given(name=st.text(), vendor_version=st.text(), manifest=st.dictionaries(st.text(), st.text()))
-def test_whatever_protobuf_writes_is_read(
+def test_messages_serialised_by_protobuf_are_parsed(
     theirs: dict[str, Any], **parts: str | dict[str, str]
 ) -> None:
     data = theirs["csi.v1.GetPluginInfoResponse"](**parts).SerializeToString()

@@ -1,4 +1,4 @@
-"""What a release is made of agrees: the versions, the packages, the workflow."""
+"""Checks that versions, packages and the release workflow agree."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def scripts(workflow: Workflow) -> list[str]:
 
 
 def shell(script: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a step as GitHub's runner does."""
+    """Run a step of the workflow as GitHub's runner does."""
     return subprocess.run(  # noqa: S603 - our own
         ["/bin/bash", "-eo", "pipefail", *options, "-c", script],
         check=False,
@@ -91,11 +91,11 @@ def shell(script: str, *options: str, **env: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_tag_and_nothing_else_makes_a_release(workflow: Workflow) -> None:
+def test_only_a_tag_makes_a_release(workflow: Workflow) -> None:
     assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML's `on` is true
 
 
-def test_only_who_pushes_images_may_write_and_only_that(workflow: Workflow) -> None:
+def test_only_the_job_that_pushes_images_may_write_and_only_packages(workflow: Workflow) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
         pushes = any(re.search("podman .*push", step.get("run", "")) for step in job["steps"])
@@ -121,7 +121,7 @@ def test_every_platform_is_built_and_joined(workflow: Workflow) -> None:
     assert jobs["image"]["needs"] == "check"
 
 
-def test_there_is_a_make_target_for_each_that_it_calls(workflow: Workflow) -> None:
+def test_every_make_target_of_the_workflow_exists(workflow: Workflow) -> None:
     makefile = (ROOT / "Makefile").read_text()
     (called,) = (
         script.split()[2:] for script in scripts(workflow) if script.startswith("sudo make")
@@ -131,9 +131,7 @@ def test_there_is_a_make_target_for_each_that_it_calls(workflow: Workflow) -> No
 
 
 @pytest.mark.parametrize(("tag", "right"), [(f"v{VERSION}", True), ("v99.0.0", False)])
-def test_a_tag_that_is_not_the_version_ends_it(
-    workflow: Workflow, tag: str, *, right: bool
-) -> None:
+def test_a_tag_that_is_not_the_version_fails(workflow: Workflow, tag: str, *, right: bool) -> None:
     (script,) = (script for script in scripts(workflow) if "__version__" in script)
     assert (shell(script, GITHUB_REF_NAME=tag).returncode == 0) == right
 

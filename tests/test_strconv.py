@@ -26,12 +26,12 @@ def test_strings_are_quoted_as_in_go(text: str, quoted: str) -> None:
     assert strconv.quote(text) == quoted
 
 
-def test_what_is_to_be_kept_is_not_escaped() -> None:
+def test_characters_to_keep_are_not_escaped() -> None:
     assert strconv.escape("a\tb\nc", keep="\t") == "a\tb\\nc"
 
 
 @given(st.text())
-def test_whatever_is_quoted_is_one_printable_line(text: str) -> None:
+def test_any_quoted_text_is_one_printable_line(text: str) -> None:
     assert strconv.quote(text).isprintable()
 
 
@@ -41,7 +41,7 @@ def test_printable_text_is_quoted_as_in_json(text: str) -> None:
 
 
 @given(st.text(st.characters() | st.sampled_from("\ud800\udcff")))
-def test_without_surrogates_a_text_is_utf_8_and_otherwise_as_it_was(text: str) -> None:
+def test_without_surrogates_replaces_only_surrogates(text: str) -> None:
     assert strconv.without_surrogates(text) == "".join(
         "\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text
     )

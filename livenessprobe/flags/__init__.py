@@ -1,18 +1,18 @@
-"""The command line: the reference's flags, in the syntax of Go's flag package, to a `Config`.
+"""Parses the command line, with the reference's flags and Go's syntax, into a `Config`.
 
-config           what the values mean, alone and together: a `Config` or a `ConfigError`
-check_config     the same for `livenessprobe check`, whose flags are fewer
+config           checks and converts the sidecar's flags: a `Config` or a `ConfigError`
+check_config     the same for `livenessprobe check`, which has fewer flags
 explain_config   the same for `livenessprobe explain`
-values           what one value means, whichever command takes it
-csi_address      where the driver's socket is
-logging_config   what Kubernetes refuses of the logging flags
-usage            what `-h` prints
-table            which flags there are
-kinds            the kinds of value: how each is read, and in which words it is refused
-go               Go's flag package: argv to the text of each flag, or a `UsageError`
+values           checks and converts the flags that several commands have
+csi_address      parses the address of the driver's socket
+logging_config   validates the logging flags as Kubernetes does
+usage            formats the text that `-h` prints
+table            lists the flags
+kinds            parses each kind of value, with Go's error texts
+go               parses argv like Go's flag package: the text of each flag, or a `UsageError`
 
-Each module imports only from modules listed below it. Values stay text until `config` interprets
-them: `go` has checked that their kind can read them, messages quote them, and `usage` shows them.
+Each module imports only from modules listed below it. Values stay text until `config` converts
+them: `go` only checks that they can be parsed, and error messages and `usage` show the text.
 """
 
 from livenessprobe.flags.check_config import CheckConfig, parse_check

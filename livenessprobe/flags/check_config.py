@@ -1,4 +1,4 @@
-"""What the flags of `livenessprobe check` mean."""
+"""Parses the flags of `livenessprobe check` into a `CheckConfig`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
-    """What the command line asks for.
+    """The parsed command line.
 
     Attributes:
         socket_path: as in `Config`.
-        probe_timeout: seconds that all of the driver's answers may take together; at least 0.1.
+        probe_timeout: seconds that all calls to the driver may take together; at least 0.1.
         output: `text` or `json`.
 
     """
@@ -30,18 +30,18 @@ class CheckConfig:
 
 
 def parse_check(argv: Sequence[str]) -> CheckConfig:
-    """Read the arguments that follow the word `check`.
+    """Parse the arguments that follow `check`.
 
-    Its exit status 1 is the driver's, so all that is wrong with them is a matter of usage.
+    Every error is a `UsageError`, with exit code 2, since exit code 1 means an unhealthy driver.
 
     Raises:
-        UsageError: an argument is no flag of ours, or its value is not one to ask with.
-        HelpRequested: help was asked for, before anything wrong.
+        UsageError: an argument is not a flag of this command, or its value is invalid.
+        HelpRequested: `-h` or `--help` comes before the first error.
 
     """
     given, rest = scan(argv, {name: flag.kind for name, flag in CHECK_FLAGS.items()})
     if rest:
-        raise UsageError(f"check takes nothing but flags, and not {quote(rest[0])}")
+        raise UsageError(f"check takes flags only, not {quote(rest[0])}")
     texts = {name: flag.default for name, flag in CHECK_FLAGS.items()} | given
     try:
         return CheckConfig(

@@ -1,4 +1,4 @@
-"""What the values of the flags mean, alone and together."""
+"""Parses the sidecar's flags into a `Config`, and checks that they fit together."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ OWN_PATHS = frozenset(
         "/grpc.health.v1.Health/List",
     }
 )
-"""The paths that the listener of the health questions answers in any case."""
+"""The paths that the listener of `/healthz` always serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the command line asks for.
+    """The parsed command line.
 
     Attributes:
         socket_path: the CSI driver's UNIX socket, absolute or relative, at most 107 bytes.
         health_address: Go listen address of `/healthz`: `:9808`, `localhost:9808`, `[::1]:http`.
         metrics_address: Go listen address of the metrics, the same text as `health_address`
-            if both share one listener; None: no metrics are served.
-        metrics_path: begins with a slash wherever metrics are served.
+            if both share one listener; None if no metrics are served.
+        metrics_path: begins with a slash if metrics are served.
         probe_timeout: seconds that one Probe may take, connecting included; at least 0.1.
-        probe_interval: seconds from one Probe's start to the next one's, at least 0.1; None:
-            follow the callers.
+        probe_interval: seconds from one Probe's start to the next one's, at least 0.1; None if
+            the schedule follows the callers.
         logging_format: `text` or `json`.
         verbosity: the highest level of log lines to write, 0 or more.
         vmodule: (file pattern, verbosity above 0) pairs in the order given.
-        warnings: one sentence for each thing that was accepted but has no effect.
-        texts: the text of every flag in force, by name; one without effect only if it was given.
+        warnings: a message for each flag or argument that was accepted but has no effect.
+        texts: the text of every flag, given or default, by name; one without effect only if given.
 
     """
 
@@ -65,17 +65,17 @@ class Config:
 
 
 def parse(argv: Sequence[str]) -> Config:
-    """Read the arguments that follow the program's name.
+    """Parse the arguments that follow the program's name.
 
     Raises:
-        UsageError: an argument is no flag of ours, or its value cannot be read.
+        UsageError: an argument is not a known flag, or its value cannot be parsed.
         ConfigError: a value is out of bounds, or two flags exclude each other.
-        HelpRequested: help was asked for, before anything wrong.
+        HelpRequested: `-h` or `--help` comes before the first error.
 
     """
     given, rest = scan(argv, {name: flag.kind for name, flag in FLAGS.items()})
     values = {name: flag.default for name, flag in FLAGS.items()} | given
-    # The reference's own checks come first and in its order.
+    # The reference's checks come first, in its order, so that the same error is reported.
     errors = logging_errors(values)
     if errors is not None:
         raise ConfigError("LoggingConfiguration is invalid", err=errors)
@@ -93,7 +93,7 @@ def parse(argv: Sequence[str]) -> Config:
         probe_interval=probe_interval(values),
         logging_format=values["logging-format"],
         verbosity=kinds.level(values["v"]),
-        # Level 0 raises nothing, and klog does not let it hide a later pattern.
+        # klog ignores patterns with level 0, so they do not hide a later pattern.
         vmodule=tuple((pattern, v) for pattern, v in kinds.vmodule(values["vmodule"]) if v),
         warnings=tuple(_warnings(given, rest, metrics_served=metrics_address is not None)),
         texts={
@@ -122,12 +122,12 @@ def _check_metrics_path(values: Mapping[str, str], *, shares_listener: bool) -> 
         raise ConfigError(f"--metrics-path={quote(path)} must begin with a slash: try /metrics")
     if set(path) & set("?#%"):
         raise ConfigError(
-            f"--metrics-path={quote(path)} is the path of no request, for its ?, # or %: give it "
+            f"--metrics-path={quote(path)} has a ?, # or %, which no request's path has: give it "
             "decoded and without a query, such as /metrics"
         )
     if path in OWN_PATHS and shares_listener:
         raise ConfigError(
-            f"--metrics-path={quote(path)} is where the same address answers something else: "
+            f"--metrics-path={quote(path)} is already served for something else at this address: "
             "choose another path, such as /metrics"
         )
 

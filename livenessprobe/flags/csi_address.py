@@ -18,7 +18,7 @@ _REFUSED = tuple(
         (r"(unix:)?/*[a-z]:[\\/].*", f"is a Windows path, and this is Linux: {_HINT}"),
         (r".*\0.*", f"holds a NUL byte, which no path can: {_HINT}"),
         (r"(?!unix:)[^/]*:.*", f"is not the address of a UNIX socket: {_HINT}"),
-        # grpc-go takes what stands between unix:// and the next slash for a host, and refuses.
+        # grpc-go takes what follows unix:// up to the next slash for a host, and returns an error.
         (r"unix://[^/].*", "has no slash after unix://: write unix:///path or unix:relative/path"),
         (r"(unix:)?@.*", f"is an abstract socket, which has no file: {_HINT}"),
     )
@@ -31,8 +31,8 @@ _LONGEST_PATH = 107
 def socket_path(address: str) -> str:
     """Return the path in `address`, of at most 107 bytes.
 
-    Raises ValueError if it is no UNIX socket's; the message says why and what to do, and reads
-    on from the address.
+    Raises ValueError if it is not the address of a UNIX socket. The message, which says why and
+    what to do, completes a sentence that begins with the address.
     """
     for pattern, reason in _REFUSED:
         if pattern.fullmatch(address):

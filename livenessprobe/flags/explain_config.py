@@ -1,4 +1,4 @@
-"""What the flags of `livenessprobe explain` mean."""
+"""Parses the flags of `livenessprobe explain` into an `ExplainConfig`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainConfig:
-    """What the command line asks for.
+    """The parsed command line.
 
     Attributes:
-        files: names of files with JSON, `-` for standard input; empty: standard input.
+        files: names of files with JSON, `-` for standard input; standard input if empty.
         output: `text` or `json`.
-        reference: whether the other program, of this one and the reference, is shown beside.
+        reference: whether this program and the reference are shown side by side.
 
     """
 
@@ -30,11 +30,11 @@ class ExplainConfig:
 
 
 def parse_explain(argv: Sequence[str]) -> ExplainConfig:
-    """Read the arguments that follow the word `explain`.
+    """Parse the arguments that follow `explain`.
 
     Raises:
-        UsageError: an argument is no flag of ours, or its value cannot be read.
-        HelpRequested: help was asked for, before anything wrong.
+        UsageError: an argument is not a flag of this command, or its value cannot be parsed.
+        HelpRequested: `-h` or `--help` comes before the first error.
 
     """
     given, files = scan(argv, {name: flag.kind for name, flag in EXPLAIN_FLAGS.items()})

@@ -1,6 +1,6 @@
-"""Go's flag package: argv to the text of each flag, in Go's syntax and with its messages.
+"""Parses argv like Go's flag package, with its syntax and its error messages.
 
-It knows kinds of value, but no flag: which names there are is an argument.
+The flags, with the kind of value of each, are an argument.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """Go's flag package would refuse this command line: exit status 2, with the usage."""
+    """The command line is invalid to Go's flag package: exit code 2, with the usage."""
 
 
-class HelpRequested(Exception):  # noqa: N818 - to ask for help is no error
-    """`-h` or `--help` was given: exit status 0, with the usage."""
+class HelpRequested(Exception):  # noqa: N818 - not an error
+    """`-h` or `--help` was given: exit code 0, with the usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a flag takes its value.
+    """A kind of flag, by its value.
 
     Attributes:
-        read: raises ValueError for a text that it cannot read; its message says why.
-        switch: the value stands behind `=` or is `true`; it is never the next argument.
-        adds_up: a flag given again adds to its text, behind a comma, instead of replacing it.
+        read: converts the text of a value, or raises ValueError with the reason.
+        switch: the value follows `=`, or is `true` without it; it is never the next argument.
+        adds_up: a repeated flag appends its text after a comma, instead of replacing it.
 
     """
 
@@ -47,11 +47,11 @@ _HELP = frozenset({"h", "help"})
 def scan(argv: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[dict[str, str], Sequence[str]]:
     """Return the text of each flag given, in order of first appearance, and the arguments left.
 
-    `kinds` has every flag by its name, without dashes.
+    `kinds` has the kind of every flag by its name, without dashes.
 
     Raises:
-        UsageError: an argument is no such flag, or its kind cannot read its value.
-        HelpRequested: help was asked for, before anything wrong.
+        UsageError: an argument is not one of these flags, or its value cannot be read.
+        HelpRequested: `-h` or `--help` comes before the first error.
 
     """
     given: dict[str, str] = {}
@@ -62,7 +62,7 @@ def scan(argv: Sequence[str], kinds: Mapping[str, Kind]) -> tuple[dict[str, str]
             break
         match = _ARGUMENT.fullmatch(argument)
         if match is None:
-            raise UsageError(f"bad flag syntax: {_plain(argument)}")
+            raise UsageError(f"bad flag syntax: {_unquoted(argument)}")
         name = match["name"]
         kind = _kind(name, kinds)
         text = _text(name, kind, match["text"], rest)
@@ -76,7 +76,7 @@ def _kind(name: str, kinds: Mapping[str, Kind]) -> Kind:
         return kinds[name]
     if name in _HELP:
         raise HelpRequested
-    raise UsageError(f"flag provided but not defined: -{_plain(name)}")
+    raise UsageError(f"flag provided but not defined: -{_unquoted(name)}")
 
 
 def _text(name: str, kind: Kind, text: str | None, rest: deque[str]) -> str:
@@ -98,17 +98,16 @@ def _check(name: str, kind: Kind, text: str) -> None:
         raise UsageError(f"invalid {what} {quote(text)} for {where}: {error}") from error
 
 
-# A value is as long as the kernel lets it be; of more than this nobody reads the end.
+# An argument may be as long as the kernel allows, 128 KiB; messages show its beginning.
 _SHOWN = 100
 
 
 def quote(text: str) -> str:
-    """Return the first 100 characters of `text` as Go's %q shows them, with dots behind a cut."""
+    """Return the first 100 characters of `text` as Go's %q, with dots if that cuts it short."""
     dots = "..." if len(text) > _SHOWN else ""
     return strconv.quote(text[:_SHOWN]) + dots
 
 
-def _plain(text: str) -> str:
-    """Return `text` without quotes, as Go shows what is no value, if that does no harm."""
-    harmless = len(text) <= _SHOWN and text.isprintable()
-    return text if harmless else quote(text)
+def _unquoted(text: str) -> str:
+    """Return `text` as it is, as Go shows names and arguments, if it is short and printable."""
+    return text if len(text) <= _SHOWN and text.isprintable() else quote(text)

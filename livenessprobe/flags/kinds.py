@@ -1,7 +1,7 @@
-"""The kinds of flag value: how each is read, and the reference's error text for what is refused.
+"""Converts the text of a flag's value, with the reference's error texts.
 
-A reader's ValueError says why; `go` puts the flag's name and value before it. Every reader takes
-time in proportion to the text, whatever it holds.
+Each function raises ValueError with the reason, to which `go` adds the flag's name and value. Each
+takes time proportional to the length of the text, whatever it contains.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 def boolean(text: str) -> bool:
-    """Read what Go's `flag.Bool` does."""
+    """Convert the text of a boolean as Go's `flag.Bool` does."""
     if text not in _TRUE | _FALSE:
         raise ValueError("parse error")
     return text in _TRUE
 
 
 def automaxprocs(text: str) -> bool:
-    """Read a `flag.BoolFunc` of csi-lib-utils: nothing behind the `=` means true."""
+    """Convert as the `flag.BoolFunc` of csi-lib-utils does: an empty text is true."""
     if text not in _TRUE | _FALSE | {""}:
         _refuse("ParseBool", text, "invalid syntax")
     return text not in _FALSE
@@ -43,14 +43,14 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-# More than 19 digits before the point overflow in every unit; none beyond the 18th after it
-# makes a nanosecond. Go too cuts there, and int() would refuse thousands of digits.
+# More than 19 digits before the point overflow in every unit, and a digit after the 18th behind
+# the point is less than a nanosecond. Go ignores it too, and int() refuses thousands of digits.
 _TERM = rf"(?=\.?[0-9])0*+([0-9]{{0,19}})(?:\.([0-9]{{0,18}})[0-9]*)?({'|'.join(_NANOSECONDS)})"
 _DURATION_TEXT = re.compile(rf"([+-]?)(0|(?:{_TERM})+)")
 
 
 def duration(text: str) -> float:
-    """Read seconds in `1m1.5s`, `300ms` or a bare `0`."""
+    """Convert a duration such as `1m1.5s`, `300ms` or `0` to seconds."""
     match = _DURATION_TEXT.fullmatch(text)
     if match is None:
         raise ValueError("parse error")
@@ -67,7 +67,7 @@ def duration(text: str) -> float:
 
 
 def interval(text: str) -> float | None:
-    """Read `auto`, which is None, or a duration."""
+    """Convert `auto` to None, or a duration to seconds."""
     if text == "auto":
         return None
     try:
@@ -77,7 +77,7 @@ def interval(text: str) -> float | None:
 
 
 def output(text: str) -> str:
-    """Read the name of a form of output."""
+    """Return the name of an output format."""
     if text not in {"text", "json"}:
         raise ValueError("give text or json")
     return text
@@ -88,7 +88,7 @@ _HIGHEST_LEVEL = 2**31 - 1
 
 
 def level(text: str) -> int:
-    """Read a verbosity: decimal digits, no sign, at most 2**31 - 1."""
+    """Convert a verbosity: decimal digits without a sign, at most 2**31 - 1."""
     if not text:
         _refuse("ParseUint", text, "invalid syntax")
     number = 0
@@ -102,7 +102,7 @@ def level(text: str) -> int:
 
 
 def vmodule(text: str) -> tuple[tuple[str, int], ...]:
-    """Read the pairs of `pattern=N,...`."""
+    """Convert `pattern=N,...` to pairs of a pattern and a level."""
     return tuple(_vmodule_item(item) for item in text.split(",") if item)
 
 
@@ -122,7 +122,7 @@ _QUANTITY = re.compile(
 
 
 def nonzero(text: str) -> bool:
-    """Read whether a Kubernetes quantity such as `4Ki` is other than zero; no more is asked."""
+    """Return whether a Kubernetes quantity such as `4Ki` is not zero; its size is not needed."""
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError("not a quantity such as 512, 1k or 4Ki")

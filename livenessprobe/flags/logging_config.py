@@ -1,4 +1,4 @@
-"""The checks of Kubernetes' component-base on the logging flags, with its error texts."""
+"""Validates the logging flags as Kubernetes' component-base does, with its error texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def logging_errors(values: Mapping[str, str]) -> str | None:
-    """Return all errors in the flags' texts as one text, or None if there is none."""
+    """Return all errors in the values of the flags as one text, or None if there is none."""
     errors = list(_errors(values))
     if len(errors) > 1:
         return f"[{', '.join(errors)}]"
@@ -23,7 +23,7 @@ _ALPHA = "Forbidden: Feature LoggingAlphaOptions is disabled"
 
 
 def _errors(values: Mapping[str, str]) -> Iterator[str]:
-    """Name each by its path in Kubernetes' LoggingConfiguration, in the order of its checks."""
+    """Yield each error with its path in Kubernetes' LoggingConfiguration, in Kubernetes' order."""
     flush_frequency = values["log-flush-frequency"]
     if kinds.duration(flush_frequency) <= 0:
         yield f"flushFrequency: Invalid value: {quote(flush_frequency)}: Must be greater than zero"

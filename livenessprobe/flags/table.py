@@ -1,4 +1,4 @@
-"""The tables of flags, with their defaults and their help."""
+"""Lists the flags of all commands, with their defaults and their help."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Group(StrEnum):
-    """A section of the usage, by its title."""
+    """A section of the usage; the value is its title."""
 
     DRIVER = "The CSI driver"
     HTTP = "What is served over HTTP"
-    SCHEDULE = "When the driver is asked"
+    SCHEDULE = "When the driver is probed"
     LOGGING = "Logging, to stderr"
     IGNORED = "Accepted without effect, so that manifests may keep them"
     OUTPUT = "What is printed"
@@ -27,19 +27,19 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """One row of the table.
+    """One flag.
 
     Attributes:
         name: without dashes.
-        word: the placeholder of the value in the usage; empty for a switch.
-        default: the text in force if the flag is not given.
-        help: whole sentences; of an ignored flag, why it has no effect.
+        placeholder: the value's placeholder in the usage; empty for a switch.
+        default: the text that is used if the flag is not given.
+        help: whole sentences; for an ignored flag, why it has no effect.
 
     """
 
     name: str
     kind: Kind
-    word: str = ""
+    placeholder: str = ""
     default: str = ""
     help: str
     group: Group
@@ -52,12 +52,12 @@ def _alike(names: str, kind: Kind, group: Group, **fields: str) -> Iterator[Flag
 _ALPHA = "An alpha feature of klog: refused unless left at its default."
 _STDERR_ONLY = "Log lines go to stderr only, each with its header."
 
-# The sidecar's, in the order of the usage: what every manifest sets comes first.
+# The sidecar's flags in the order of the usage; those that every manifest sets come first.
 _TABLE = (
     Flag(
         name="csi-address",
         kind=kinds.TEXT,
-        word="address",
+        placeholder="address",
         default="/run/csi/socket",
         help="The driver's UNIX socket: /path, unix:///path, unix:/path or unix:path.",
         group=Group.DRIVER,
@@ -65,8 +65,8 @@ _TABLE = (
     Flag(
         name="http-endpoint",
         kind=kinds.TEXT,
-        word="address",
-        help="Listen here, for health questions and for the metrics: :9808 means every address, "
+        placeholder="address",
+        help="Listen here, for health checks and for the metrics: :9808 means every address, "
         "localhost:9808 or [::1]:9808 only that one. Not together with --health-port or "
         "--metrics-address.",
         group=Group.HTTP,
@@ -74,16 +74,16 @@ _TABLE = (
     Flag(
         name="health-port",
         kind=kinds.TEXT,
-        word="port",
+        placeholder="port",
         default="9808",
-        help="Without --http-endpoint, listen on this port of every address, for health questions: "
+        help="Without --http-endpoint, listen on this port of every address, for health checks: "
         "a number or a service name such as http.",
         group=Group.HTTP,
     ),
     Flag(
         name="metrics-address",
         kind=kinds.TEXT,
-        word="address",
+        placeholder="address",
         help="Without --http-endpoint, listen here for the metrics. With neither of the two, none "
         "are served.",
         group=Group.HTTP,
@@ -91,7 +91,7 @@ _TABLE = (
     Flag(
         name="metrics-path",
         kind=kinds.TEXT,
-        word="path",
+        placeholder="path",
         default="/metrics",
         help="The path of the metrics; begins with a slash.",
         group=Group.HTTP,
@@ -99,35 +99,35 @@ _TABLE = (
     Flag(
         name="probe-interval",
         kind=kinds.INTERVAL,
-        word="duration|auto",
+        placeholder="duration|auto",
         default="auto",
-        help="auto: the driver is asked shortly before the callers ask, and every 10s if there are "
-        "none. A duration such as 500ms or 10s, at least 100ms: from the start of one Probe() to "
-        "the start of the next. One that takes longer delays the next; after a failure the next "
-        "may come sooner.",
+        help="auto: a Probe() shortly before each request of a regular caller, and every 10s if "
+        "there are no regular callers. A duration such as 500ms or 10s, at least 100ms: from the "
+        "start of one Probe() to the start of the next. A Probe() that takes longer delays the "
+        "next; after a failure the next may start sooner.",
         group=Group.SCHEDULE,
     ),
     Flag(
         name="probe-timeout",
         kind=kinds.DURATION,
-        word="duration",
+        placeholder="duration",
         default="3s",
-        help="Time after which a Probe() without an answer has failed, connecting included; at "
+        help="Time after which a Probe() without a reply has failed, connecting included; at "
         "least 100ms.",
         group=Group.SCHEDULE,
     ),
     Flag(
         name="v",
         kind=kinds.LEVEL,
-        word="level",
+        placeholder="level",
         default="0",
-        help="How much is logged: 0 tells changes of the driver's health, 5 every Probe() too.",
+        help="How much is logged: at 0 changes of the driver's health, at 5 every Probe() too.",
         group=Group.LOGGING,
     ),
     Flag(
         name="vmodule",
         kind=kinds.VMODULE,
-        word="pattern=N,...",
+        placeholder="pattern=N,...",
         help="A higher level for single source files, named as in their log lines but without "
         ".py: statelog=5,serv*=4. Only with --logging-format=text.",
         group=Group.LOGGING,
@@ -135,7 +135,7 @@ _TABLE = (
     Flag(
         name="logging-format",
         kind=kinds.TEXT,
-        word="format",
+        placeholder="format",
         default="text",
         help="text, as klog writes it, or json, one object a line.",
         group=Group.LOGGING,
@@ -143,7 +143,7 @@ _TABLE = (
     Flag(
         name="log-flush-frequency",
         kind=kinds.DURATION,
-        word="duration",
+        placeholder="duration",
         default="5s",
         help="Accepted if it is more than 0; every line is written at once.",
         group=Group.LOGGING,
@@ -159,7 +159,7 @@ _TABLE = (
         "log-text-info-buffer-size log-json-info-buffer-size",
         kinds.QUANTITY,
         Group.LOGGING,
-        word="size",
+        placeholder="size",
         default="0",
         help=_ALPHA,
     ),
@@ -196,7 +196,7 @@ _CHECK_TABLE = (
     Flag(
         name="output",
         kind=kinds.OUTPUT,
-        word="format",
+        placeholder="format",
         default="text",
         help="text, a line or two for a person, or json, one object.",
         group=Group.OUTPUT,
@@ -208,7 +208,7 @@ _EXPLAIN_TABLE = (
     Flag(
         name="output",
         kind=kinds.OUTPUT,
-        word="format",
+        placeholder="format",
         default="text",
         help="text for a person, or json, one object.",
         group=Group.OUTPUT,

@@ -1,4 +1,4 @@
-"""The usage text of each command, rendered from its table of flags."""
+"""Formats the usage text of each command from its table of flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HEAD = """\
 Usage of livenessprobe:
   livenessprobe [flags]
-  livenessprobe check [flags]    asks once and exits: livenessprobe check --help
+  livenessprobe check [flags]    one Probe() now: livenessprobe check --help
   livenessprobe explain [flags]  reads manifests: livenessprobe explain --help
 
 Calls a CSI driver's Probe() in the background and serves the last result as
@@ -28,8 +28,8 @@ Usage of livenessprobe check:
   livenessprobe check [flags]
 
 Calls a CSI driver's Probe() once and prints the result. Exits with 0 if the
-driver is healthy, with 1 if it is not, and with 2 if the flags are wrong and
-it was not asked.
+driver is healthy, with 1 if it is not, and with 2 if the flags are wrong, in
+which case there is no Probe().
 """
 _EXPLAIN_HEAD = """\
 Usage of livenessprobe explain:
@@ -38,20 +38,20 @@ Usage of livenessprobe explain:
       livenessprobe explain [flags]
 
 Reads Kubernetes objects as JSON, finds the containers that are probed through
-a livenessprobe sidecar, and tells when kubelet will restart each of them, and
-what is likely not meant. Exits with 0, with 1 if there are warnings, and with
-2 if flags or input cannot be read.
+a livenessprobe sidecar, and prints when kubelet will restart each of them,
+and what is likely not intended. Exits with 0, with 1 if there are warnings,
+and with 2 if flags or input cannot be read.
 """
-_SYNTAX = "A flag takes one dash or two; its value stands behind = or is the next argument."
+_SYNTAX = "A flag takes one dash or two; its value follows = or is the next argument."
 
 
 def usage() -> str:
-    """Return what `livenessprobe -h` prints, lines of at most 80 columns."""
+    """Return what `livenessprobe -h` prints, in lines of at most 80 columns."""
     return _usage(_HEAD, FLAGS)
 
 
 def check_usage() -> str:
-    """Return what `livenessprobe check -h` prints, likewise."""
+    """Return what `livenessprobe check -h` prints, in lines of at most 80 columns."""
     return _usage(_CHECK_HEAD, CHECK_FLAGS)
 
 
@@ -67,23 +67,23 @@ def _usage(head: str, table: Mapping[str, Flag]) -> str:
 
 
 def _entries(flags: Iterable[Flag]) -> str:
-    """Render one entry for each run of flags that differ in nothing but their names."""
-    alike = itertools.groupby(flags, key=lambda flag: (flag.word, flag.default, flag.help))
+    """Format one entry for each run of flags that differ only in their names."""
+    alike = itertools.groupby(flags, key=lambda flag: (flag.placeholder, flag.default, flag.help))
     return "\n".join(_entry([flag.name for flag in group], *row) for row, group in alike)
 
 
-def _entry(names: list[str], word: str, default: str, text: str) -> str:
+def _entry(names: list[str], placeholder: str, default: str, text: str) -> str:
     head = ", ".join(f"--{name}" for name in names)
-    if word:
-        head += f" {word}"
-    if word or default:
+    if placeholder:
+        head += f" {placeholder}"
+    if placeholder or default:
         head += f" (default {default or 'none'})"
     return f"{_wrapped(head, indent=2)}\n{_wrapped(text, indent=6)}"
 
 
 def _wrapped(text: str, *, indent: int) -> str:
     margin = " " * indent
-    # A flag's name must not be torn at its hyphens.
+    # Flags' names are not broken at their hyphens.
     return textwrap.fill(
         text, width=80, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
     )

@@ -1,4 +1,4 @@
-"""The values that more than one command takes, checked and converted."""
+"""Checks and converts the values of the flags that several commands have."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from livenessprobe.flags.table import FLAGS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Below this, scheduling and the time to connect would decide the driver's health, and probing would
-# cost more than the driver itself.
+# Below this, the time to connect and the scheduling of processes would decide about the driver's
+# health, and the Probes would cost more than the driver itself.
 _SHORTEST = "100ms"
 
 
 class ConfigError(Exception):
-    """The flags can be read, but their values cannot be served: exit status 1.
+    """The flags can be parsed, but the program cannot run with their values: exit code 1.
 
     Attributes:
-        err: what klog writes as `err=` beside the message; None: the message says it all.
+        err: the cause, which klog writes as `err=`; None if the message contains it.
 
     """
 
@@ -30,7 +30,7 @@ class ConfigError(Exception):
 
 
 def socket_path(values: Mapping[str, str]) -> str:
-    """Return the path that `--csi-address` leads to."""
+    """Return the path of the socket that `--csi-address` gives."""
     address = values["csi-address"]
     try:
         return csi_address.socket_path(address)

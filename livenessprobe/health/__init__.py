@@ -1,4 +1,4 @@
-"""The values that every other package is fed with, and the verdict on the driver's health.
+"""Defines the result of a Probe, the errors of a call, and the verdict on the driver's health.
 
 result     what one Probe found
 errors     how a call to the driver can fail

@@ -1,26 +1,26 @@
-"""Who is at fault when a call to the driver brings no answer.
+"""Defines the errors of a call to the driver.
 
-A `DriverError` is the driver's fault, or its machine's: it becomes a failing Probe. Every other
-exception is a bug of this program and ends it, visibly.
+A `DriverError` is the fault of the driver or of its machine: it becomes a failing Probe. Every
+other exception is a bug of this program and ends it, with a traceback.
 """
 
 MAX_DESCRIPTION = 1024
-"""Characters that are kept of a driver's own words, which logs and answers repeat."""
+"""Characters kept of a driver's error message, which logs and responses repeat."""
 
 
 class DriverError(Exception):
-    """The driver did not do what was asked of it; the text says what is wrong, for a person."""
+    """A call to the driver failed; the text says why, for a person."""
 
     grpc_status: str | None = None
     """The gRPC status in Go's spelling ("FailedPrecondition"); None if no call was made."""
 
 
 class DriverUnreachableError(DriverError):
-    """No connection to the driver's socket came about, so nothing was asked."""
+    """Connecting to the driver's socket failed, so no call was made."""
 
 
 class RPCError(DriverError):
-    """The driver was connected to, and the call failed; worded as Go's gRPC library words it."""
+    """The connection was made and the call failed; the text is the one of grpc-go's errors."""
 
     def __init__(self, grpc_status: str, description: str) -> None:
         super().__init__(f"rpc error: code = {grpc_status} desc = {description[:MAX_DESCRIPTION]}")
@@ -28,7 +28,7 @@ class RPCError(DriverError):
 
 
 class DeadlineExceededError(RPCError):
-    """No answer came in time."""
+    """The driver did not reply before the deadline."""
 
     def __init__(self) -> None:
         super().__init__("DeadlineExceeded", "context deadline exceeded")

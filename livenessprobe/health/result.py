@@ -1,4 +1,4 @@
-"""What one Probe found: the value that every other part of the program is fed with."""
+"""Defines the result of one Probe, the value that verdicts, metrics and log lines are made from."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,21 +9,18 @@ class ProbeStatus(Enum):
 
     READY = "ready"
     NOT_READY = "not ready"
-    """The driver answered, and says that it is still initialising."""
+    """The driver replied with `ready` set to false: it is still initialising."""
     FAILED = "failed"
-    """The driver was reached, and the call ended with an error, its own or the transport's."""
+    """The connection was made, and the call ended with an error of the driver or the transport."""
     TIMED_OUT = "timed out"
+    """The driver did not reply within the timeout."""
     UNREACHABLE = "unreachable"
-    """There was nobody to call: no connection came about."""
-
-
-REACHED = frozenset({ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED})
-"""Those that tell of somebody who was there and did something, in good time."""
+    """No connection was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """One finished Probe. Immutable, so one assignment publishes it to every reader."""
+    """One finished Probe. It is immutable, so one assignment publishes it to every reader."""
 
     status: ProbeStatus
     message: str
@@ -31,6 +28,6 @@ class ProbeResult:
     grpc_status: str | None
     """The gRPC status in Go's spelling ("OK", "FailedPrecondition"); None if no call was made."""
     latency: float
-    """Seconds from the dial to the answer, or to giving up."""
+    """Seconds from the start of the dial to the reply, the error or the deadline."""
     finished_at: float
-    """trio's clock (monotonic seconds)."""
+    """Seconds on trio's clock, which is monotonic."""

@@ -1,7 +1,8 @@
-"""From the last result to a verdict: whether the driver is healthy, and if not, why.
+"""Decides from the last Probe's result and its age whether the driver is healthy.
 
-Pure: the time is an argument. A result counts only until its time is over, so that comes first;
-then one table has a row for every way that a Probe can end, with the questions it answers by yes.
+The functions are pure: the time is an argument. An expired result is never healthy, so its age is
+looked at first. A table then has a row for each status of a Probe, with the health questions that
+are answered by yes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from livenessprobe.health.result import ProbeResult, ProbeStatus
 
 
 class Question(Enum):
-    """What can be asked about the driver, by the names that the Kubernetes API server uses."""
+    """A health question, with the name that the Kubernetes API server uses for its own."""
 
     HEALTHZ = "healthz"
-    """Is all well? The reference's question: a driver that is not ready is not healthy."""
+    """Is the driver live and ready? The reference answers this one."""
     LIVEZ = "livez"
-    """Must it not be restarted? CSI: one that is not ready is "otherwise perfectly healthy"."""
+    """Is the driver live? It need not be ready: while it initialises, the CSI spec calls it
+    "otherwise perfectly healthy", and a restart would not help."""
     READYZ = "readyz"
-    """Can it serve?"""
+    """Can the driver serve calls?"""
 
 
 YES = {
@@ -33,7 +35,7 @@ YES = {
 
 
 def is_yes(question: Question, status: ProbeStatus) -> bool:
-    """Return whether a Probe that ended so answers the question by yes."""
+    """Return whether a Probe with this status answers the question by yes."""
     return question in YES[status]
 
 
@@ -43,13 +45,13 @@ class Verdict:
 
     healthy: bool
     reason: str
-    """The word "ok", or what is wrong."""
+    """Why the driver is not healthy, in one sentence for a person; "ok" if it is."""
     last: ProbeResult | None = None
-    """What it rests on; None if no Probe has finished yet."""
+    """The result that the verdict is made from; None if no Probe has finished yet."""
     age: float = 0.0
-    """Seconds since that Probe has finished."""
+    """Seconds since `last` finished."""
     is_expired: bool = False
-    """Whether that is too long ago to say anything about the driver."""
+    """Whether `last` is too old to be used, so that the driver's health is unknown."""
 
 
 NOTHING_KNOWN = Verdict(healthy=False, reason="no Probe() has finished yet")
@@ -58,10 +60,10 @@ NOTHING_KNOWN = Verdict(healthy=False, reason="no Probe() has finished yet")
 def judge(
     question: Question, last: ProbeResult | None, *, now: float, valid_until: float
 ) -> Verdict:
-    """Judge the driver by its last finished Probe.
+    """Return the answer to a health question, from the last finished Probe.
 
-    The times are on the clock of `ProbeResult.finished_at`. After `valid_until` the result says
-    nothing about the driver any more, only that the prober is stuck.
+    The times are seconds on the clock of `ProbeResult.finished_at`. After `valid_until` the next
+    result is overdue and the last one has expired: the driver's health is unknown.
     """
     if last is None:
         return NOTHING_KNOWN

@@ -1,9 +1,9 @@
-"""klog's log lines, text and JSON, on stdlib logging.
+"""Writes klog's log lines, in its text or JSON format, through the standard library's logging.
 
-logger     the loggers of our modules, `-v` and `--vmodule`
-handler    from records to lines on stderr, without ever failing or waiting
-render     one record to one line
-stream     writing to whoever may not read
+logger     the loggers of this program's modules, `-v` and `--vmodule`
+handler    writes records to stderr, without exceptions and without blocking
+render     formats one record
+stream     writes text without blocking
 """
 
 from livenessprobe.klog.logger import Logger, configure, get_logger

@@ -1,4 +1,4 @@
-"""From records to lines on a stream: one write for each, no exception and no wait."""
+"""Writes log records to a stream without blocking, and drops what the stream does not accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _ExcInfo: TypeAlias = tuple[type[Exception], Exception, TracebackType | None] | 
 
 
 class Handler(logging.Handler):
-    """Writes one record per call; never raises or waits, since a probe outranks its log."""
+    """Writes one record per call. It never raises and never blocks: probing goes on without a log.
+
+    `render` formats a record. The caller owns `stream` and keeps it open.
+    """
 
     def __init__(self, stream: TextIO, render: Callable[[logging.LogRecord], str]) -> None:
         super().__init__()
@@ -26,11 +29,11 @@ class Handler(logging.Handler):
         self._within_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, and before it how many had to be dropped, if any had."""
+        """Write the record; if records were dropped before it, first a line with their number."""
         lines = [self.format(record)]
         if self._dropped:
             lines.insert(0, self._render(_notice(record, self._dropped)))
-        if self._within_line:  # what was cut short has a line of its own
+        if self._within_line:  # ends the line that was cut short
             lines.insert(0, "")
         text = "".join(f"{line}\n" for line in lines)
         written = write_nowait(self._stream, text)
@@ -39,15 +42,15 @@ class Handler(logging.Handler):
         self._dropped = 0 if written == len(text) else self._dropped + 1
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line, or one that tells what is wrong with the record."""
+        """Return the record's line, or one with the error if the record cannot be formatted."""
         try:
             return self._render(record)
-        except Exception as error:  # noqa: BLE001 - anything, a value's __str__ is called
+        except Exception as error:  # noqa: BLE001 - a value's __str__ may raise anything
             return self._render(_malformed(record, error))
 
 
 def _notice(record: logging.LogRecord, dropped: int) -> logging.LogRecord:
-    message = "Log lines were dropped: nobody read them"
+    message = "Log lines were dropped: stderr is not read"
     return _replacement(record, logging.WARNING, message, lines=dropped)
 
 
@@ -59,7 +62,7 @@ def _malformed(record: logging.LogRecord, error: Exception) -> logging.LogRecord
 def _replacement(
     record: logging.LogRecord, level: int, message: str, exc_info: _ExcInfo = None, **values: object
 ) -> logging.LogRecord:
-    """Return a record of our own, at the place of the one that gave rise to it."""
+    """Return a new record with the logger, file and line of `record`."""
     replacement = logging.LogRecord(
         record.name, level, record.pathname, record.lineno, message, None, exc_info
     )

@@ -1,8 +1,8 @@
-"""The loggers of this program's modules, and how much they say.
+"""Provides the loggers of this program's modules, with klog's levels of verbosity.
 
-`configure` puts one handler on the root logger, so that a library's warning looks like a line
-of ours. Whether an informational record comes to exist is decided before it is built: `-v`
-sets the level, `--vmodule` a higher one for single source files. Warnings and errors always do.
+`configure` puts one handler on the root logger, so that a library's warnings have the same format.
+An informational message is logged if its level is at most that of `-v`, or of `--vmodule` for its
+source file; this is decided before a record is built. Warnings and errors are always logged.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def configure(
     verbosity: int,
     vmodule: Sequence[tuple[str, int]] = (),
 ) -> None:
-    """Send every record to `stream`, in place of an earlier call's stream and settings.
+    """Write every record to `stream`; this replaces the stream and settings of an earlier call.
 
-    `logging_format` is "text" or "json". Of libraries, warnings and errors are logged.
+    `logging_format` is "text" or "json". Libraries' warnings and errors are logged, too.
 
-    `vmodule` has pairs of a glob pattern and a level for the files it matches; the first match
+    `vmodule` has pairs of a glob pattern and a level for the files that match; the first match
     counts, and only if its level is above `verbosity`. A pattern is compared with the file's name
     without ".py", or, if it has a slash, with the whole path.
     """
@@ -63,34 +63,34 @@ class Logger:
         self._file = file
 
     def enabled(self, v: int) -> bool:
-        """Whether `info` at level `v` logs; ask before building values that cost something."""
+        """Return whether `info` logs at level `v`; for callers whose values are costly to build."""
         return v <= _verbosity.level_of(self._file)
 
     def info(self, msg: str, /, *, v: int = 0, **values: object) -> None:
-        """Log at level `v`: 0 always, a higher one if `-v` or `--vmodule` reaches it."""
+        """Log a message if `v` is at most the level set by `-v` or `--vmodule`; 0 always is."""
         if self.enabled(v):
             self._logger.info(msg, extra={LEVEL: v, VALUES: values}, stacklevel=2)
 
     def warning(self, msg: str, /, **values: object) -> None:
-        """Log what somebody should look at, though all still works."""
+        """Log something that needs attention although the program works."""
         self._logger.warning(msg, extra={VALUES: values}, stacklevel=2)
 
     def error(
         self, msg: str, /, *, err: BaseException | str | None = None, **values: object
     ) -> None:
-        """Log a failure and, if it is known, its cause."""
+        """Log a failure and, if known, its cause."""
         if err is not None:
             values = {"err": err, **values}
         self._logger.error(msg, extra={VALUES: values}, stacklevel=2)
 
     def exception(self, msg: str, /, *, err: BaseException, **values: object) -> None:
-        """Log a bug: a failure whose cause is shown with its stack trace."""
+        """Log a bug of this program, with the stack trace of `err`."""
         values = {"err": err, **values}
         self._logger.error(msg, extra={VALUES: values}, exc_info=err, stacklevel=2)
 
 
 class _Verbosity:
-    """The levels that `-v` and `--vmodule` ask for; one assignment replaces them all."""
+    """The levels set by `-v` and `--vmodule`."""
 
     __slots__ = ("level_of",)
 
@@ -100,7 +100,7 @@ class _Verbosity:
         self.set(0, ())
 
     def set(self, verbosity: int, vmodule: Sequence[tuple[str, int]]) -> None:
-        @functools.cache  # asked on every call of info(), and there are few files
+        @functools.cache  # called by every info(), and there are few files
         def level_of(file: str) -> int:
             matches = (level for pattern, level in vmodule if _matches(file, pattern))
             return max(verbosity, next(matches, verbosity))

@@ -1,8 +1,8 @@
-"""One record to one line, in klog's text format or its JSON format.
+"""Formats a log record as a line in klog's text format or its JSON format.
 
-Values are hostile: a driver chooses its error messages. So whatever is not printable is
-escaped, and a line that continues a value starts with a tab or with " >": no value can forge a
-line, drive a terminal or make a line that is not UTF-8.
+Values are untrusted, since a driver chooses its error messages. So what is not printable is
+escaped, and a line that continues a value starts with a tab or with " >". No value can forge a
+line, control a terminal or make a line that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ VALUES = "klog_values"
 
 
 def text_line(record: logging.LogRecord) -> str:
-    r"""Render like klog: `I1122 14:10:33.830042   24900 main.go:145] "message" key="value"`.
+    r"""Format like klog: `I1122 14:10:33.830042   24900 main.go:145] "message" key="value"`.
 
-    The time is local. A value that has a newline continues on lines of its own, without a
-    newline after the last.
+    The time is local. A value with newlines has lines of its own. The result does not end with a
+    newline.
     """
     time = datetime.fromtimestamp(record.created, UTC).astimezone()
     header = (
@@ -36,9 +36,9 @@ def text_line(record: logging.LogRecord) -> str:
 
 
 def json_line(record: logging.LogRecord) -> str:
-    """Render like klog's JSON format: one object with ts (milliseconds), caller, msg, v.
+    """Format like klog's JSON format: one object with ts (milliseconds), caller, msg, v.
 
-    Errors have no v, as klog's have none. The line is ASCII, so any stream can encode it.
+    Errors have no v, as in klog. The line is ASCII, so any stream can encode it.
     """
     file = "/".join(record.pathname.split("/")[-2:])
     fields: dict[str, object] = {
@@ -55,12 +55,12 @@ def json_line(record: logging.LogRecord) -> str:
 
 
 RENDER = {"text": text_line, "json": json_line}
-"""The two formats, by the names that `--logging-format` takes."""
+"""The two formats, by the value of `--logging-format`."""
 
 
 def _severity(levelno: int) -> str:
     if levelno >= logging.ERROR:
-        return "E"  # klog's "F" would say that the process ended
+        return "E"  # klog's "F" is for an error that ends the process
     return "W" if levelno >= logging.WARNING else "I"
 
 
@@ -75,13 +75,13 @@ def _values(record: logging.LogRecord) -> dict[str, object]:
 def _as_string(value: object) -> str:
     if isinstance(value, str):
         return value
-    return str(value) or repr(value)  # many an exception's str() is empty
+    return str(value) or repr(value)  # the str() of some exceptions is empty
 
 
 def _json_value(value: object) -> object:
     if value is None or isinstance(value, int):
         return value
-    if isinstance(value, float) and math.isfinite(value):  # JSON cannot say inf or nan
+    if isinstance(value, float) and math.isfinite(value):  # JSON has no inf and no nan
         return value
     return strconv.without_surrogates(_as_string(value))
 
@@ -98,7 +98,6 @@ def _text_value(value: object) -> str:
 
 
 def _indent(text: str) -> str:
-    # Stricter than klog, which writes these lines as they are, escape sequences and carriage
-    # returns too.
+    # klog writes these lines unescaped, control characters included.
     lines = [strconv.escape(line, keep="\t") for line in text.removesuffix("\n").split("\n")]
     return "<\n" + "".join(f"\t{line}\n" for line in lines) + " >"

@@ -1,8 +1,8 @@
-"""Writing a log without ever waiting for its reader.
+"""Writes text to a stream without blocking.
 
-A pipe that nobody reads fills up, and the next write to it waits: on trio's loop that would hold
-up every answer, and the end of the program too. So the kernel is asked before each piece whether
-it has room, which for a pipe means room for `PIPE_BUF` bytes.
+A write to a pipe whose buffer is full blocks until the pipe is read. In trio's event loop this
+would delay every response, and the exit. So each chunk is written only if poll(2) reports the
+stream as writable, which for a pipe means that it has room for `PIPE_BUF` bytes (pipe(7)).
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-# Characters, of which UTF-8 makes four bytes at most.
-_PIECE = select.PIPE_BUF // 4
+# In characters, each of which has at most four bytes in UTF-8.
+_CHUNK = select.PIPE_BUF // 4
 
 
 def write_nowait(stream: TextIO, text: str) -> int:
-    """Write and flush `text`; return how many of its characters were written.
+    """Write and flush `text`; return the number of characters written.
 
-    They are fewer if there is no room, or if the stream is closed or its reader gone.
+    It is less than the length of `text` if the stream is full or closed, or its reader is gone.
     """
-    for start in range(0, len(text), _PIECE):
+    for start in range(0, len(text), _CHUNK):
         try:
-            if not _has_room(stream):
+            if not _is_writable(stream):
                 return start
-            stream.write(text[start : start + _PIECE])
+            stream.write(text[start : start + _CHUNK])
             stream.flush()
         except (OSError, ValueError):
-            # stdlib would now write a traceback to stderr, the very stream that is broken.
             return start
     return len(text)
 
 
-def _has_room(stream: TextIO) -> bool:
+def _is_writable(stream: TextIO) -> bool:
     try:
         fd = stream.fileno()
-    except OSError:  # it is in memory
+    except OSError:  # a stream in memory
         return True
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))  # also if the reader is gone: the write then fails, at once
+    return bool(poll.poll(0))  # true if the reader is gone, too: the write then fails at once

@@ -1,10 +1,10 @@
-"""The prober task and what it needs, from when a Probe is due to its result.
+"""Calls the driver's Probe when it is due and publishes the results.
 
 schedule   when the next Probe starts, and until when the last result is valid
-callers    who asks regularly, and when each asks next
+callers    which callers send requests at a regular period, and when each sends the next
 prober     the task that waits for the schedule, runs a Probe and publishes its result
 probe      one Probe, from the call to its `ProbeResult`
 deadline   the one deadline of a call
-watch      the task that notices a driver's end and return between two Probes
+watch      the task that detects, between two Probes, that the driver has exited or come back
 identity   the task that keeps the driver's name known
 """

@@ -1,4 +1,4 @@
-"""The one deadline that a call to the driver has, dial and answer together."""
+"""Bounds a call to the driver, dial and reply together, by one deadline."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,9 +11,11 @@ T = TypeVar("T")
 
 
 async def call_within(seconds: float, call: Callable[[float], Awaitable[T]]) -> T:
-    """Return what `await call(seconds)` gives; raise `DeadlineExceededError` if it takes longer.
+    """Return the result of `await call(seconds)`, which is cancelled after that many seconds.
 
-    The call is told its deadline, to pass it on to the driver; this scope is what enforces it.
+    The call gets its timeout as an argument to pass it on to the driver; this function enforces it.
+
+    Raises `DeadlineExceededError` if the call was cancelled, and what the call raises.
     """
     with trio.move_on_after(seconds):
         return await call(seconds)

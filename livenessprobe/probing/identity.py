@@ -1,14 +1,15 @@
-"""The driver's name: asked for until it is known, and again after the driver was away.
+"""Keeps the driver's name: calls `GetPluginInfo` until it succeeds, and again after a restart.
 
-A task of its own beside the prober, so that a driver that hangs in `GetPluginInfo` delays no
-Probe. It is fed with finished Probes and asks only after one that reached the driver:
+It runs in its own task beside the prober, so that a driver that hangs in `GetPluginInfo` delays no
+Probe. It calls only after a Probe that the driver has answered, in this cycle:
 
-    driver reached, name wanted -> ask -> told: content until the driver was unreachable, or its
-                                          socket is another one
-                                       -> refused: ask again 10, 20, 40 s later, at last every 5 min
+    wait for an answered Probe -> call -> success: done until the driver is unreachable or its
+                                          socket is recreated
+                                       -> error: retry after 10, 20, 40 s, and so on up to 5 min
 
-A driver that is, or may be, another process (it was unreachable, its socket is another one, or it
-closed the held connection) ends the wait: it is asked after the next Probe that reaches it.
+The wait before a retry ends early if the driver may be a new process: it was unreachable, its
+socket was recreated, or it closed the held connection. The call then follows the next answered
+Probe.
 """
 
 from __future__ import annotations
@@ -19,52 +20,52 @@ import trio
 
 from livenessprobe import klog
 from livenessprobe.health.errors import DriverError
-from livenessprobe.health.result import REACHED, ProbeResult, ProbeStatus
+from livenessprobe.health.result import ProbeResult, ProbeStatus
 from livenessprobe.probing.deadline import call_within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     GetName = Callable[[float], Awaitable[str]]
-    """Asks the driver, told its deadline in seconds, for its name; raises `DriverError`."""
+    """Returns the driver's name within a timeout in seconds, or raises `DriverError`."""
 
 RETRY, MAX_RETRY = 10.0, 300.0
-"""Seconds before a driver that did not tell its name is asked again: the first, and the last.
+"""Seconds from a failed call to the next: after the first failure, and at most.
 
-A driver that was built without a version refuses for ever, and logs each call.
+A driver that was built without a version fails every time, and logs each call.
 """
 
 log = klog.get_logger(__name__)
 
 
 class Identity:
-    """Who the driver says it is. `observe` is fed with results while `run` runs."""
+    """The driver's name. While `run` runs, `observe` gets each result of the prober."""
 
     def __init__(self) -> None:
         self.driver_name: str | None = None
-        """The name last told; it stays while the driver is away."""
+        """The name in the last successful reply; it is kept while the driver is unreachable."""
         self._wanted = True
-        self._can_ask = trio.Event()
-        self._may_be_another = trio.Event()
-        self._refused_with: object = None
+        self._can_call = trio.Event()
+        self._may_have_restarted = trio.Event()
+        self._logged_error: object = None
 
     def observe(self, result: ProbeResult) -> None:
-        """Record whether a Probe reached the driver, so that it can be asked."""
+        """Record one result: an answered Probe lets the call begin."""
         if result.status is ProbeStatus.UNREACHABLE:
             self.recreated()
-        elif result.status in REACHED and self._wanted:
-            self._can_ask.set()
+        elif self._wanted and result.status is not ProbeStatus.TIMED_OUT:
+            self._can_call.set()
 
     def recreated(self) -> None:
-        """Record that the driver is another process: its name may be another one, too."""
+        """Record that the driver has restarted: its name is wanted again."""
         self._wanted = True
         self.disconnected()
 
     def disconnected(self) -> None:
-        """Record that the driver may be another process: one that refused may tell its name."""
-        self._may_be_another.set()
-        if self._can_ask.is_set():  # by a Probe of the process before
-            self._can_ask = trio.Event()
+        """Record that the driver may have restarted: a call that failed may now succeed."""
+        self._may_have_restarted.set()
+        if self._can_call.is_set():  # by a Probe of the previous process
+            self._can_call = trio.Event()
 
     async def run(
         self,
@@ -73,39 +74,40 @@ class Identity:
         *,
         probe_timeout: float,
     ) -> None:
-        """Keep `driver_name` known, until cancelled.
+        """Call `get_name` when needed and set `driver_name`, until cancelled.
 
-        `observe_call` is told the gRPC status and the latency in seconds of every call, each of
-        which may take `probe_timeout` seconds.
+        Each call may take `probe_timeout` seconds. `observe_call` gets the gRPC status and the
+        latency in seconds of each.
         """
         retry = RETRY
         while True:
-            await self._can_ask.wait()
-            # Before the call, since what is observed during it may want the name again.
-            self._can_ask, self._may_be_another, self._wanted = trio.Event(), trio.Event(), False
+            await self._can_call.wait()
+            # Reset before the call, since the driver may restart during it.
+            self._can_call, self._may_have_restarted = trio.Event(), trio.Event()
+            self._wanted = False
             started_at = trio.current_time()
             try:
                 name = await call_within(probe_timeout, get_name)
             except DriverError as error:
                 observe_call(error.grpc_status, trio.current_time() - started_at)
-                self._not_told(error)
+                self._failed(error)
                 with trio.move_on_after(retry):
-                    await self._may_be_another.wait()
-                retry = RETRY if self._may_be_another.is_set() else min(2 * retry, MAX_RETRY)
+                    await self._may_have_restarted.wait()
+                retry = RETRY if self._may_have_restarted.is_set() else min(2 * retry, MAX_RETRY)
             else:
                 observe_call("OK", trio.current_time() - started_at)
-                self._told(name)
+                self._succeeded(name)
                 retry = RETRY
 
-    def _told(self, name: str) -> None:
+    def _succeeded(self, name: str) -> None:
         if name != self.driver_name:
             log.info("CSI driver name", driver=name)
         self.driver_name = name
-        self._refused_with = None
+        self._logged_error = None
 
-    def _not_told(self, error: DriverError) -> None:
+    def _failed(self, error: DriverError) -> None:
         self._wanted = True
-        refusal = type(error), error.grpc_status  # not its text, which may differ every time
-        if refusal != self._refused_with:  # once is enough: it is asked again and again
+        kind = type(error), error.grpc_status  # without the text, which may differ every time
+        if kind != self._logged_error:  # retries with the same error are not logged again
             log.error("Failed to get the CSI driver name, probing goes on", err=error)
-        self._refused_with = refusal
+        self._logged_error = kind

@@ -1,4 +1,4 @@
-"""One Probe: from a call to the driver, whatever becomes of it, to a `ProbeResult`."""
+"""Runs one Probe and returns its result, whether the call succeeds, fails or times out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Probe = Callable[[float], Awaitable[bool]]
-    """Asks the driver, told its deadline in seconds, whether it is ready; raises `DriverError`."""
+    """Returns whether the driver is ready within a timeout in seconds, or raises `DriverError`."""
 
 NOT_READY = "driver responded but is not ready"
 
@@ -31,7 +31,10 @@ _STATUS_BY_ERROR: dict[type[DriverError], ProbeStatus] = {
 
 
 async def probe_once(probe: Probe, probe_timeout: float) -> ProbeResult:
-    """Run one Probe. Whatever the driver does, it has its result in `probe_timeout` seconds."""
+    """Return the result of one call, which is cancelled after `probe_timeout` seconds.
+
+    Every `DriverError` becomes a result; other exceptions are bugs and propagate.
+    """
     started_at = trio.current_time()
     status, message = ProbeStatus.READY, ""
     grpc_status: str | None = "OK"

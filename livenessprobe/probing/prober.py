@@ -1,9 +1,9 @@
-"""The one task that asks whether the driver is healthy: wait for the schedule, Probe, publish.
+"""Runs the prober task: wait until a Probe is due, call the driver, publish the result.
 
-It is the only writer of results. Probes follow one another in this one task, so there is never
-more than one in flight, and each ends by its deadline, so there is always a next one. The wait for
-the next is a cancel scope whose deadline is the schedule's `due`. Requests and events that move it
-are plain calls, made while the task waits.
+This task is the only writer of results. It runs one Probe after the other, so there is never more
+than one in flight, and each ends by its deadline, so there is always a next one. The wait for the
+next is a cancel scope whose deadline is the schedule's `due`. Requests and events are plain calls
+from other tasks, which may move that deadline.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ if TYPE_CHECKING:
     from livenessprobe.probing.probe import Probe
 
 LATENESS = 0.25
-"""Seconds by which a Probe may outlast its deadline on a busy machine.
+"""Seconds after its deadline by which a Probe that times out has ended on a busy machine.
 
-One that takes longer was not ended by the driver's silence but by a halt of our own, in which the
-answer may have come. It says nothing about the driver.
+If it ends later, this process was stalled, and the driver may have replied in the meantime. Such a
+result is discarded.
 """
 
-HALTED = (
-    "A Probe outlasted its deadline, it says nothing of the driver: livenessprobe was stopped or "
-    "starved of CPU"
+STALLED = (
+    "Discarded a Probe that ended after its deadline: livenessprobe was stopped or starved of CPU"
 )
 
 SHORT_PERIOD = (
@@ -46,7 +45,7 @@ log = klog.get_logger(__name__)
 
 
 class Prober:
-    """The last result of the calls to `probe`; each goes to `publish` too.
+    """Calls `probe` when it is due, keeps the last result, and calls `publish` with each.
 
     `interval` is in seconds, None for auto; a Probe may take `probe_timeout` seconds.
     """
@@ -63,7 +62,7 @@ class Prober:
         self.lag = 0.0
         """Seconds by which the last Probe began late, because this process did not run."""
         self.missed_deadlines = 0
-        """How often there was no new result when there should have been one."""
+        """How often a result expired before the next one was there."""
         self.schedule = Schedule(
             interval=interval, probe_timeout=probe_timeout, now=trio.current_time()
         )
@@ -75,7 +74,7 @@ class Prober:
         self._logged_short_period = False
 
     async def run(self) -> None:
-        """Probe whenever it is due, until cancelled."""
+        """Run the Probes, until cancelled."""
         while True:
             waited_from = trio.current_time()
             with trio.CancelScope(deadline=self.schedule.due) as self._wait:
@@ -84,17 +83,17 @@ class Prober:
             self.lag = now - max(self.schedule.due, waited_from)
             self.schedule.began(now)
             result = await probe_once(self._probe, self._probe_timeout)
-            if self._was_halted(result):
-                log.warning(HALTED, lasted=f"{result.latency:.3f}s")
+            if self._was_stalled(result):
+                log.warning(STALLED, lasted=f"{result.latency:.3f}s")
                 self.schedule.discarded()
                 continue
-            self._note_delay(result)
+            self._count_missed_deadline(result)
             self.schedule.finished(result)
             self.last = result
             self._publish(result)
 
     def handle_request(self, question: Question) -> Verdict:
-        """Answer one caller's question, and let the schedule learn from it."""
+        """Return the answer to one request, and record the request in the schedule."""
         now = trio.current_time()
         verdict = self.current_verdict(question, now)
         self.schedule.record_request(now, healthy=verdict.healthy)
@@ -110,10 +109,13 @@ class Prober:
         return judge(question, self.last, now=now, valid_until=self.schedule.valid_until)
 
     def disconnected(self) -> bool:
-        """Record that the driver closed the held connection; return whether that is news."""
-        is_news = self.schedule.disconnected(trio.current_time())
+        """Record that the driver closed the held connection.
+
+        Return whether that starts a Probe, see `Schedule.disconnected`.
+        """
+        starts_probe = self.schedule.disconnected(trio.current_time())
         self._reschedule()
-        return is_news
+        return starts_probe
 
     def recreated(self) -> None:
         """Record that the driver's socket is another one than at the last Probe's start."""
@@ -121,15 +123,15 @@ class Prober:
         self._reschedule()
 
     def _reschedule(self) -> None:
-        self._wait.deadline = self.schedule.due  # if a Probe is in flight, nobody waits
+        self._wait.deadline = self.schedule.due  # no effect while a Probe is in flight
 
-    def _was_halted(self, result: ProbeResult) -> bool:
-        """Return whether a Probe timed out because this process, or its thread, did not run."""
+    def _was_stalled(self, result: ProbeResult) -> bool:
+        """Return whether a Probe timed out while this process, or its thread, did not run."""
         late = result.latency - self._probe_timeout
         return result.status is ProbeStatus.TIMED_OUT and late > LATENESS
 
     def _log_expired(self, verdict: Verdict) -> None:
-        if self._logged_expired is not self.last:  # once is enough: the reason does not change
+        if self._logged_expired is not self.last:  # one line for each expired result
             self._logged_expired = self.last
             log.error("Health check failed", err=verdict.reason, state="unknown")
 
@@ -144,7 +146,7 @@ class Prober:
                 )
                 return
 
-    def _note_delay(self, result: ProbeResult) -> None:
+    def _count_missed_deadline(self, result: ProbeResult) -> None:
         if self.last is not None and result.finished_at > self.schedule.valid_until:
             self.missed_deadlines += 1
             log.warning(

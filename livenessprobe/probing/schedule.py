@@ -1,36 +1,38 @@
-"""When the next Probe starts, and until when the last result is valid.
+"""Computes when the next Probe starts, and until when the last result is valid.
 
-No clock, no IO: times are arguments, in seconds on one monotonic clock. The schedule is told what
-happens and always has one time at which the next Probe is `due`, the earliest of
+There is no clock and no IO: times are arguments, in seconds on one monotonic clock. The prober
+reports what happens, and the schedule always has one time at which the next Probe is `due`, the
+earliest of
 
-    at a fixed interval    one interval after the last Probe began
-    auto, callers known    `probe_timeout + MARGIN` before the next request of each
-    auto, none confirmed   `IDLE` after the last Probe began
-    an unexpected request  now (auto only)
+    fixed interval            one interval after the last Probe began
+    auto, regular callers     `probe_timeout + MARGIN` before the next request of each
+    auto, none confirmed      `IDLE` after the last Probe began
+    auto, unexpected request  now
 
 and, in both modes,
 
-    a failing answer       now: no other caller shall get the same failure a second later
-    to an unknown caller   also a timeout and `SPACING` after the last Probe began, until the driver
-                           is healthy: that caller shall see its recovery
-    driver unreachable     `SPACING` after the last Probe began: it costs the driver nothing
-    connection closed      now: the process that held its other end may have died
-    socket recreated       now: another driver listens
+    unhealthy answer          now, so that no other caller gets the same failure a second later
+    to an unknown caller      also a timeout and `SPACING` after the last Probe began, until the
+                              driver is healthy, so that this caller sees the recovery
+    driver unreachable        `SPACING` after the last Probe began: this costs the driver nothing
+    connection closed         now: the process that held its other end may have died
+    socket recreated          now: another process listens
 
-One expected request is one Probe. It begins so early that a driver that hangs has timed out when
-the request comes; with a period of 10 s and a timeout of 3 s:
+Each expected request has one Probe. It begins so early that the timeout of a driver that hangs is
+over when the request arrives. With a period of 10 s and a timeout of 3 s:
 
-    requests         0                              10                             20
-    Probes begin     |                    6.75      |                    16.75     |
-    a hang is known  |                    |--> 9.75 |                    |-> 19.75 |
+    requests            0                              10                             20
+    Probes begin        |                    6.75      |                    16.75     |
+    a hang is detected  |                    |--> 9.75 |                    |-> 19.75 |
 
-A Probe that began up to `SPACING` earlier, for another caller's request, serves as well.
+A Probe that began up to `SPACING` earlier, for another caller's request, serves this one too.
 
-No request makes a Probe begin sooner than `SPACING`, or the interval if that is shorter, after the
-one before, and no new socket does sooner than `SPACING` after a Probe of another new socket.
+No request starts a Probe sooner than `SPACING` after the start of the one before, or than the
+interval if that is shorter. No new socket starts one sooner than `SPACING` after the start of the
+Probe for the previous new socket.
 
-A Probe that is due and has not begun stays due, whatever else happens. So nothing puts off the time
-at which the result before it expires: when this Probe should have ended.
+A Probe that is due and has not begun stays due, whatever happens. `valid_until` depends only on
+`due`, so no event extends the validity of an old result.
 """
 
 from __future__ import annotations
@@ -47,48 +49,48 @@ if TYPE_CHECKING:
 SPACING = 1.0
 """Seconds from one Probe's start to the next, at least, however many requests there are.
 
-Also the age at which a failure is too old for a second answer, as kubelet's periods are whole
-seconds.
+A request that arrives this long after an unhealthy answer, or later, gets a newer result: the
+period of a kubelet is whole seconds.
 """
 
 IDLE = 10.0
-"""Seconds from one Probe to the next while no caller is confirmed: fresh enough for metrics."""
+"""Seconds from one Probe's start to the next while no caller is confirmed, for the metrics."""
 
 SLACK = 2.0
-"""Seconds that a Probe may be late by on a starved machine before its prober counts as stuck.
+"""Seconds by which a Probe may end late on a starved machine before the last result expires.
 
-Less would turn a node's CPU shortage into a restart of its storage driver.
+With less, a node's lack of CPU would restart its storage driver.
 """
 
 MARGIN = 0.25
-"""Seconds between the timeout of a driver that hangs and the request that is to be told of it.
+"""Seconds from the end of a timeout to the request that it is expected before.
 
-Linux lets a timer be late by a thousandth of its wait, 0.1 s at most; the rest is for the callers'
-own jitter and for a busy node.
+Linux may fire a timer late by a thousandth of its wait, at most 0.1 s; the rest is for the jitter
+of callers and for a busy node.
 """
 
 MAX_CATCH_UP = 0.1
-"""Seconds of a timer's lateness that the next Probe makes up for.
+"""Seconds of a timer's lateness that the next Probe makes up for, at most.
 
-So lateness does not add up, and after a halt there is nothing to catch up with.
+So lateness does not add up, and a long stall is not followed by a Probe that comes early.
 """
 
 DISCONNECT_COOLDOWN = 1200.0
-"""Seconds for which closed connections are ignored after one of a driver that was still alive.
+"""Seconds for which closed connections start no Probe after one of a driver that was still alive.
 
-A driver that closes idle connections by habit pays for it with one Probe in that time.
+A driver that closes idle connections regularly gets one extra Probe in that time.
 """
 
 _ALIVE = {ProbeStatus.READY, ProbeStatus.NOT_READY}
 
 
 class Schedule:
-    """The schedule, from `now` on; all arguments are seconds, and `interval` is None for auto."""
+    """The times of Probes from `now` on; arguments are in seconds, `interval` is None for auto."""
 
     def __init__(self, *, interval: float | None, probe_timeout: float, now: float) -> None:
         self.callers = Callers()
         self.due = now
-        """When the next Probe starts; if one is in flight, when that one should have."""
+        """When the next Probe starts; while one is in flight, when that one was due."""
         self.next_interval: float | None = None
         """Seconds from the start of the last Probe to `due`; None for the first."""
         self.in_flight = False
@@ -107,7 +109,7 @@ class Schedule:
 
     @property
     def valid_until(self) -> float:
-        """The time at which the last result expires, because the next should be there."""
+        """The time at which the last result expires, because the next one is overdue."""
         return self.due + self.probe_timeout + SLACK
 
     def began(self, now: float) -> None:
@@ -119,7 +121,7 @@ class Schedule:
             self._recreated_began_at, self._recreated = now, False
 
     def finished(self, result: ProbeResult) -> None:
-        """Record how the Probe that had begun has ended."""
+        """Record the result of the Probe in flight."""
         self.in_flight = False
         self._last = result
         self._unknown_caller_failed &= not self._is_healthy()
@@ -129,11 +131,11 @@ class Schedule:
         self._recompute_due(result.finished_at)
 
     def discarded(self) -> None:
-        """Record that the Probe that had begun has no result: it is still due."""
+        """Record that the Probe in flight ended without a result: it is still due."""
         self.in_flight = False
 
     def record_request(self, now: float, *, healthy: bool) -> None:
-        """Record one request and whether its answer was that the driver is healthy."""
+        """Record one request, and whether it was answered with healthy."""
         expected = self.callers.record_request(now)
         if not expected and not healthy:
             self._unknown_caller_failed = not self.callers.matches(now)
@@ -145,12 +147,15 @@ class Schedule:
             self._recompute_due_if_pending(now)
 
     def disconnected(self, now: float) -> bool:
-        """Record that the driver closed the held connection; return whether that is news."""
-        is_news = not self.in_flight and now >= self._ignores_disconnects_until
-        if is_news:
+        """Record that the driver closed the held connection.
+
+        Return whether that starts a Probe: not while one is in flight, and not in the cooldown.
+        """
+        starts_probe = not self.in_flight and now >= self._ignores_disconnects_until
+        if starts_probe:
             self._disconnected = True
             self._request_probe(now, now)
-        return is_news
+        return starts_probe
 
     def recreated(self, now: float) -> None:
         """Record that the driver's socket is another one than at the last Probe's start."""
@@ -167,7 +172,7 @@ class Schedule:
             self._recompute_due(now)
 
     def _recompute_due(self, now: float) -> None:
-        self.callers.forget_missing(now)
+        self.callers.remove_missing(now)
         self.due = max(now, min(self._candidates()))
         self.next_interval = self.due - self._began_at
 
@@ -179,22 +184,22 @@ class Schedule:
             or self._unknown_caller_failed
             or not any(caller.is_confirmed for caller in self.callers)
         ):
-            yield self._began_at + self._pause()
+            yield self._began_at + self._gap()
         if self._last is not None and self._last.status is ProbeStatus.UNREACHABLE:
             yield self._began_at + self._spacing
         if self._requested_at is not None:
             yield self._requested_at
 
-    def _pause(self) -> float:
-        """Return the time between two Probes for nobody in particular."""
-        pause = IDLE if self.fixed_interval is None else self.fixed_interval
-        return pause if self._is_healthy() else min(pause, self.probe_timeout + self._spacing)
+    def _gap(self) -> float:
+        """Return the seconds between the starts of two Probes that no request needs."""
+        gap = IDLE if self.fixed_interval is None else self.fixed_interval
+        return gap if self._is_healthy() else min(gap, self.probe_timeout + self._spacing)
 
     def _before_requests(self) -> Iterator[float]:
-        """Yield for each caller when the Probe for its first request without one begins."""
+        """Yield, for each caller, the start of the Probe for the first request that needs one."""
         for caller in self.callers:
             start = caller.expected - self.probe_timeout - MARGIN
-            # Starts until then are served by the last Probe.
+            # A request whose Probe would start before this time is served by the last Probe.
             served_until = self._began_at + min(SPACING, caller.period / 2)
             served = max(0, floor((served_until - start) / caller.period) + 1)
             yield max(start + served * caller.period, self._began_at + SPACING)

@@ -1,10 +1,11 @@
-"""The task that notices a driver's end and return between Probes, so that nobody has to wait.
+"""Runs the task that detects, between two Probes, that the driver has exited or come back.
 
-    last Probe READY, or none yet    waits: the kernel closes the driver's connection when its
-                                     process dies
-    any other                        looks every POLL whether the driver has made its socket anew
+    always                       waits until the driver closes the held connection; the kernel does
+                                 so when the driver's process dies
+    while the last Probe is      also checks every POLL whether the socket file is a new one
+    not READY
 
-Both may be reported once more while the Probe that follows is still in flight.
+Both may be reported again while the Probe that follows is still in flight.
 """
 
 from __future__ import annotations
@@ -19,31 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 POLL = 0.1
-"""Seconds between looks at the socket file while the driver is away or in doubt.
+"""Seconds between two checks of the socket file while the driver is unhealthy.
 
-Short beside the second that a caller is promised; a look costs a call in a thread, and a healthy
-driver gets none.
+A fraction of the second in which callers see a recovery; a check costs a call in a thread.
 """
 
-LOOK_TIMEOUT = 1.0
-"""Seconds that a look at the socket file may take when the driver has closed its connection.
+CHECK_TIMEOUT = 1.0
+"""Seconds that a check of the socket file may take after the driver has closed its connection.
 
-If its directory hangs, what is known is that much: the driver is gone.
+If the file system hangs, the closed connection is reported without it.
 """
 
 
 class Watch:
-    """What happens to the driver between two Probes. Fed by `observe` while `run` runs."""
+    """Reports a driver that exits or comes back. While `run` runs, `observe` gets each result."""
 
     def __init__(self) -> None:
-        self._in_doubt = trio.Event()
+        self._unhealthy = trio.Event()
 
     def observe(self, result: ProbeResult) -> None:
-        """Note whether the driver is healthy, as of its last Probe."""
+        """Record whether the driver is unhealthy."""
         if result.status is not ProbeStatus.READY:
-            self._in_doubt.set()
-        elif self._in_doubt.is_set():
-            self._in_doubt = trio.Event()
+            self._unhealthy.set()
+        elif self._unhealthy.is_set():
+            self._unhealthy = trio.Event()
 
     async def run(
         self,
@@ -53,17 +53,17 @@ class Watch:
         disconnected: Callable[[], None],
         recreated: Callable[[], None],
     ) -> None:
-        """Call `disconnected` and `recreated` for what the first two see, until cancelled.
+        """Call `disconnected` or `recreated` for each event, until cancelled.
 
-        `wait_disconnected` returns whenever the driver has closed an idle connection;
-        `socket_changed` compares the socket with that of the last Probe.
+        `wait_disconnected` returns when the driver has closed the held connection;
+        `socket_changed` returns whether the socket is another one than at the last Probe.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._poll, socket_changed, recreated)
             while True:
                 await wait_disconnected()
                 changed = False
-                with trio.move_on_after(LOOK_TIMEOUT):
+                with trio.move_on_after(CHECK_TIMEOUT):
                     changed = await socket_changed()
                 if changed:
                     recreated()
@@ -74,7 +74,7 @@ class Watch:
         self, socket_changed: Callable[[], Awaitable[bool]], recreated: Callable[[], None]
     ) -> None:
         while True:
-            await self._in_doubt.wait()
+            await self._unhealthy.wait()
             if await socket_changed():
                 recreated()
             await trio.sleep(POLL)

@@ -1,8 +1,8 @@
-"""Consumers of results: what is counted, remembered, shown and logged about the driver.
+"""Turns the results of Probes into metrics, a history, and log lines.
 
 metrics      what `/metrics` shows
-history      totals, changes and the last hour
-status       one value with all that is known at the moment
-statelog     log lines for changes of the driver's health
+history      totals, changes of state and the last hour
+status       a snapshot of driver and prober
+statelog     log lines for changes of the driver's state
 wallclock    wall-clock times for times on trio's clock
 """

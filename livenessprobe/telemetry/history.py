@@ -1,8 +1,8 @@
-"""What the driver's health has been: totals since the start, the last changes, the last hour.
+"""Keeps totals since the start, the last changes of state, and the last hour in slots.
 
-A consumer of results, for metrics and pages. No clock, no IO: a result brings its time. Whatever
-the rate of Probes, it stays small: the hour is kept in slots of `SLOT` seconds, of which each
-remembers how many Probes there were, and the slowest and the worst of them.
+Metrics and pages are made from it. There is no clock and no IO: a result contains its time. The
+size is bounded whatever the rate of Probes: a slot of `SLOT` seconds has the number of its Probes,
+the longest latency and the worst status.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from livenessprobe.health.result import ProbeResult, ProbeStatus
 from livenessprobe.health.verdict import Question, is_yes
 
 SLOT = 10.0
-"""Seconds; as long as the usual period of a kubelet, and about as much as a pixel of a picture."""
+"""Seconds; the usual period of a kubelet, and about one pixel of the status page's chart."""
 
 SPAN = 3600.0
-"""Seconds that the slots go back: somebody who is called at night sees how it began."""
+"""Seconds that the slots go back, enough to see how an incident began."""
 
 MAX_CHANGES = 50
-"""Each may bring some kilobytes of the driver's own words."""
+"""Each may hold some kilobytes of the driver's error message."""
 
 FAILURES = tuple(status for status in ProbeStatus if not is_yes(Question.HEALTHZ, status))
 
@@ -29,11 +29,11 @@ _SEVERITY = list(ProbeStatus)  # from the best to the worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of state, with the first result of the new one."""
+    """A change of state, with the first result of the new state."""
 
     result: ProbeResult
     previous: ProbeStatus | None = None
-    """None for the first state ever."""
+    """The state before; None for the first state of all."""
     lasted: float | None = None
     """Seconds that the previous state lasted."""
 
@@ -43,15 +43,15 @@ class Slot:
     """The Probes that finished in the `SLOT` seconds from `start` on."""
 
     start: float
-    """On the clock of `ProbeResult.finished_at`."""
+    """Seconds on the clock of `ProbeResult.finished_at`."""
     probes: int = 0
     failures: int = 0
     slowest: float = 0.0
-    """Seconds that the slowest took."""
+    """The longest latency in seconds."""
     worst: ProbeStatus = ProbeStatus.READY
 
     def observe(self, result: ProbeResult) -> None:
-        """Take in one more."""
+        """Add one finished Probe."""
         self.probes += 1
         self.failures += result.status in FAILURES
         self.slowest = max(self.slowest, result.latency)
@@ -60,26 +60,26 @@ class Slot:
 
 @dataclass(slots=True)
 class History:
-    """What is left of all the results so far. Healthy is here what `/healthz` says."""
+    """A summary of all results so far. A state is a `ProbeStatus`; health is that of `/healthz`."""
 
     probes: int = 0
     failures: dict[ProbeStatus, int] = field(default_factory=lambda: dict.fromkeys(FAILURES, 0))
-    """How many Probes were not healthy, by how they ended."""
+    """The number of Probes with each unhealthy status."""
     consecutive_failures: int = 0
     became_healthy: int = 0
     became_unhealthy: int = 0
-    """How often the health has changed; the first result is no change."""
+    """How often the health has changed; the first result does not count."""
     last_success: ProbeResult | None = None
     last_change: ProbeResult | None = None
-    """The first result since the health has been what it is."""
+    """The first result with the present health."""
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES))
     """The last changes of state, oldest first."""
     slots: deque[Slot] = field(default_factory=lambda: deque(maxlen=int(SPAN / SLOT)))
-    """Those with Probes, oldest first."""
+    """The slots that have Probes, oldest first."""
 
     def observe(self, result: ProbeResult) -> None:
-        """Take in one finished Probe."""
-        self._note_change(result)
+        """Add one finished Probe."""
+        self._record_change(result)
         self.probes += 1
         if result.status in FAILURES:
             self.consecutive_failures += 1
@@ -92,7 +92,7 @@ class History:
             self.slots.append(Slot(start=start))
         self.slots[-1].observe(result)
 
-    def _note_change(self, result: ProbeResult) -> None:
+    def _record_change(self, result: ProbeResult) -> None:
         if not self.changes:
             self.changes.append(Change(result=result))
             self.last_change = result

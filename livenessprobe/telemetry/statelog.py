@@ -1,9 +1,9 @@
-"""Logs changes of the driver's health, and a reminder while it is unhealthy.
+"""Logs changes of the driver's state, and a reminder while the driver is unhealthy.
 
-Every Probe has a line at -v=5. At level 0 there is a line for each change of state: the states, the
-reason, how long the previous one lasted, and for how long the driver has been unhealthy. A state is
-the Probe's status and gRPC status. For an unreachable driver the reason is part of the state too,
-since it is one of a few texts of ours, while a driver's own messages may differ every time.
+With -v=5 every Probe has a line. At level 0 there is a line for each change of state: both states,
+the reason, how long the previous state lasted, and for how long the driver has been unhealthy. A
+state is the Probe's status and gRPC status. For an unreachable driver the reason is part of it too,
+since it is one of a few fixed texts, while a driver's own message may differ every time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REMINDER = 60.0
-"""Seconds between two lines about the same lasting failure."""
+"""Seconds between two lines about the same failing state."""
 
 log = klog.get_logger(__name__)
 
@@ -33,16 +33,16 @@ class StateLog:
         self._socket_path = socket_path
         self._driver_name = driver_name
         self._since: ProbeResult | None = None  # first result of the current state
-        self._bad_since: ProbeResult | None = None  # first result after the last healthy one
+        self._unhealthy_since: ProbeResult | None = None  # first result after the last healthy one
         self._logged_at = 0.0
 
     def observe(self, result: ProbeResult) -> None:
-        """Log one finished Probe if its line is due."""
+        """Log one finished Probe, if it changes the state or a reminder is due."""
         log.info("Probe finished", v=5, **self._values(result))
         if self._since is None or _state(self._since) != _state(result):
             self._log_change(result)
             self._since = result
-        elif self._bad_since and result.finished_at - self._logged_at >= REMINDER:
+        elif self._unhealthy_since and result.finished_at - self._logged_at >= REMINDER:
             self._log("Health check still failing", result)
 
     def _log_change(self, result: ProbeResult) -> None:
@@ -52,17 +52,17 @@ class StateLog:
             before["lasted"] = _format_seconds(_seconds_from(self._since, result))
         if _is_healthy(result):
             self._log("Health check succeeded", result, **before)
-            self._bad_since = None
+            self._unhealthy_since = None
         else:
-            self._bad_since = self._bad_since or result
+            self._unhealthy_since = self._unhealthy_since or result
             self._log("Health check failed", result, **before)
 
     def _log(self, message: str, result: ProbeResult, **more: str) -> None:
         values = self._values(result) | more
-        if self._bad_since is not None and self._bad_since is not result:
-            values["unhealthy"] = _format_seconds(_seconds_from(self._bad_since, result))
+        if self._unhealthy_since is not None and self._unhealthy_since is not result:
+            values["unhealthy"] = _format_seconds(_seconds_from(self._unhealthy_since, result))
         if _is_healthy(result):
-            log.info(message, v=0, **values)  # v, or a type checker looks for it in values
+            log.info(message, v=0, **values)  # without v, a type checker takes it from values
         else:
             log.error(message, **values)
         self._logged_at = result.finished_at

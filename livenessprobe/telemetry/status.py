@@ -1,4 +1,4 @@
-"""All that is known at one moment, as one value for whoever shows it: metrics and pages."""
+"""Defines a snapshot of driver and prober, which metrics and pages are made from."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Status:
 
     now: float
     epoch: float
-    """What to add to a time on that clock to have it in seconds since the epoch."""
+    """Seconds to add to a time on that clock to get seconds since the epoch."""
     driver_name: str | None
-    """None until the driver has told it."""
+    """None until the driver has answered `GetPluginInfo`."""
     verdict: Verdict
-    """What `/healthz` would say."""
+    """The answer that `/healthz` would give."""
     history: History
     schedule: Schedule
     lag: float
-    """Seconds by which the last Probe began late: this program's own delay."""
+    """Seconds by which the last Probe began late, because this process did not run."""
     missed_deadlines: int
-    """How often there was no new result when there should have been one."""
+    """How often a result expired before the next one was there."""
 
     @property
     def state(self) -> ProbeStatus | None:
-        """How the last Probe ended; None if there was none, or too long ago to say anything."""
+        """The status of the last Probe; None before the first result, or if it has expired."""
         if self.verdict.last is None or self.verdict.is_expired:
             return None
         return self.verdict.last.status

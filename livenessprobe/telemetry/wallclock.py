@@ -5,10 +5,9 @@ import time
 import trio
 
 STEP = 1.0
-"""Seconds by which the wall clock must differ before it counts as set anew.
+"""Seconds by which the wall clock must have moved before the offset changes.
 
-Below that the offset stays constant: to Prometheus, a timestamp that jitters would look like an
-event.
+Below that the offset is constant, since Prometheus takes a changed timestamp for a new event.
 """
 
 

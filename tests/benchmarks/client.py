@@ -22,7 +22,7 @@ from time import perf_counter, sleep
 from tests.e2e.harness import Address
 
 # Seconds without any answer after which a run has failed; who asks about a hung driver waits 3 s.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 # A second, as the kubelet has it, so that it does not run out of ports.
 LINGER = struct.pack("ii", 1, 1)
@@ -111,9 +111,9 @@ class _Loop:
     def run(self) -> Answers:
         with self._epoll:
             while (due := self._begin()) < inf or self._waiting:
-                events = self._epoll.poll(min(max(0.0, due - perf_counter()), PATIENCE))
+                events = self._epoll.poll(min(max(0.0, due - perf_counter()), TIMEOUT))
                 if not events and due == inf:
-                    raise TimeoutError(f"no answer within {PATIENCE} s")
+                    raise TimeoutError(f"no answer within {TIMEOUT} s")
                 for descriptor, event in events:
                     self._go_on(descriptor, event)
         for caller in self._callers:

@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Self
 
 from tests.benchmarks import floor
-from tests.e2e.harness import COMMAND, PATIENCE, Address, ask, free_port, wait_until
+from tests.e2e.harness import COMMAND, TIMEOUT, Address, ask, free_port, wait_until
 
 # The interval between two attempts to connect to a program that starts, in seconds.
 POLL = 0.001
@@ -44,7 +44,7 @@ def peer(text: str) -> Program:
 def asks_by_itself(program: Program) -> bool:
     """Return whether it asks the driver at an interval, and not for each request."""
     usage = subprocess.run(  # noqa: S603 - given on the command line
-        [*program.command, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE
+        [*program.command, "--help"], capture_output=True, text=True, check=True, timeout=TIMEOUT
     )
     return "-probe-interval" in usage.stdout + usage.stderr
 
@@ -82,7 +82,7 @@ class Running:
 
     def wait_for_first(self) -> None:
         """Wait for the first healthy answer, and return as soon as there is one."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self._has(200):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} does not become healthy: {self._tail()}")

@@ -9,7 +9,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import pytest
 
 from tests.benchmarks.driver import NAME, Driver
-from tests.e2e.harness import PATIENCE, wait_until
+from tests.e2e.harness import TIMEOUT, wait_until
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def driver(csi_socket: Path) -> Iterator[Driver]:
         yield driver
 
 
-def call(driver: Driver, method: str, timeout: float = PATIENCE) -> bytes:
+def call(driver: Driver, method: str, timeout: float = TIMEOUT) -> bytes:
     own = ("grpc.use_local_subchannel_pool", 1)
     with grpc.insecure_channel(f"unix:{driver.socket}", options=[own]) as channel:
         ask: Callable[..., Any] = channel.unary_unary(f"/csi.v1.Identity/{method}")

@@ -27,7 +27,7 @@ from playwright.sync_api import (
 
 from livenessprobe.endpoints import status_page
 from livenessprobe.server.request import Request
-from tests.e2e.harness import PATIENCE
+from tests.e2e.harness import TIMEOUT
 from tests.world import World
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -57,7 +57,7 @@ def open_chromium() -> Iterator[Browser]:
     """Start the browser; it ends with the block."""
     if not CHROMIUM.exists():
         raise RuntimeError(f"{CHROMIUM} is not there; it is in the Debian package chromium")
-    expect.set_options(timeout=PATIENCE * 1000)
+    expect.set_options(timeout=TIMEOUT * 1000)
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as browser,
@@ -102,7 +102,7 @@ class Tab:
     def wait_for_requests(self, more: int) -> None:
         """Wait until so many more have been made."""
         target = len(self.requests) + more
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(self.requests) < target:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"still {len(self.requests)} requests")

@@ -1,7 +1,7 @@
-"""The sidecar with a bug in it: `python bugs.py PLACE [flags]`.
+"""Runs the sidecar with a bug injected at a place: `python bugs.py PLACE [flags]`.
 
-With `python bugs.py STUCK PLACE [flags]` each Probe's thread is stuck, as in a file system that is
-gone.
+With `python bugs.py stuck PLACE [flags]` the thread of each Probe is stuck, as in a file system
+that hangs.
 """
 
 import sys
@@ -22,28 +22,28 @@ from livenessprobe.server import accept
 from livenessprobe.telemetry.metrics import Metrics
 from livenessprobe.telemetry.statelog import StateLog
 
-WORDS = "injected here"
+MESSAGE = "injected here"
 
 PLACES: dict[str, tuple[object, str]] = {
     "start": (serve, "routes"),
     "prober": (Schedule, "began"),
-    "prober, after a Probe": (Prober, "_was_halted"),
+    "prober, after a Probe": (Prober, "_was_stalled"),
     "thread of a Probe": (client, "_unary"),
     "metrics": (Metrics, "observe_call"),
     "state log": (StateLog, "observe"),
     "watch": (SocketFile, "changed"),
-    "watch, told of a result": (Watch, "observe"),
-    "watch, listening": (HeldConnection, "_is_disconnected"),
+    "watch, result": (Watch, "observe"),
+    "watch, connection": (HeldConnection, "_is_disconnected"),
     "identity": (Driver, "get_name"),
-    "identity, told of a result": (Identity, "observe"),
+    "identity, result": (Identity, "observe"),
     "accepting": (accept, "receive_nowait"),
     "endpoint": (prober, "judge"),
 }
-"""What every task and every consumer of results comes by, as a module or class and a name in it."""
+"""A function in every task and every consumer of results, as its module or class and its name."""
 
 
 def bug(*_: object, **__: object) -> NoReturn:
-    raise RuntimeError(WORDS)
+    raise RuntimeError(MESSAGE)
 
 
 STUCK = "stuck"

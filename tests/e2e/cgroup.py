@@ -1,6 +1,6 @@
-"""A control group of a test's own, below the one that the tests run in.
+"""Creates a control group for one test, below the one that the tests run in.
 
-For version 1, where each controller has a tree of its own, and for version 2, where all share one.
+It supports version 1, where each controller has its own tree, and version 2 with a single tree.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 class CGroup:
-    """The group at `path`; `version` says what its files are called."""
+    """The group at `path`; the names of its files depend on `version`, 1 or 2."""
 
     def __init__(self, path: Path, version: int) -> None:
         self._path = path
@@ -24,16 +24,16 @@ class CGroup:
 
     @property
     def command(self) -> tuple[str | Path, ...]:
-        """Runs the sidecar in this group from its first instruction on."""
+        """The command that runs the sidecar in this group from the start."""
         join = f'echo $$ > {self._path}/cgroup.procs && exec "$0" "$@"'
         return ("/bin/sh", "-c", join, COMMAND)
 
     def limit_threads(self, number: int | None) -> None:
-        """Let there be so many threads at most; None is without a limit."""
+        """Limit the number of threads; None removes the limit."""
         self._write("pids.max", "max" if number is None else str(number))
 
     def limit_cpu(self, share: float | None) -> None:
-        """Give all together this share of one CPU, every 100 ms; None is without a limit."""
+        """Limit the group to this share of one CPU in each 100 ms; None removes the limit."""
         period = 100_000
         quota = None if share is None else int(period * share)
         if self._version == 1:
@@ -48,7 +48,7 @@ class CGroup:
 
 @contextmanager
 def own_cgroup(controller: str) -> Iterator[CGroup]:
-    """Make a group with this controller, `pids` or `cpu`; skip the test where that cannot be."""
+    """Create a group with this controller, `pids` or `cpu`; skip the test if that is impossible."""
     parent, version = _parent(controller)
     path = parent / f"livenessprobe-test-{uuid4().hex}"
     try:
@@ -71,6 +71,6 @@ def _parent(controller: str) -> tuple[Path, int]:
         if controller in names.split(","):
             return ROOT / names / place.lstrip("/"), 1
     parent = ROOT / places.get("", "/").lstrip("/")
-    with suppress(OSError):  # if it cannot be, the group lacks the controller
+    with suppress(OSError):  # if this fails, the group lacks the controller
         (parent / "cgroup.subtree_control").write_text(f"+{controller}")
     return parent, 2

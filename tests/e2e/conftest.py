@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.harness import DriverProcess, Sidecar
 
-# The shortest interval there is, so that no test waits long for the next Probe, and a timeout that
-# a healthy driver keeps on a busy machine too.
+# The shortest interval, so that no test waits long for the next Probe, and a timeout within which a
+# healthy driver replies on a busy machine too.
 FAST = ("--probe-interval=100ms", "--probe-timeout=500ms")
 
 
@@ -23,7 +23,7 @@ class StartDriver(Protocol):
 
 @pytest.fixture
 def start_driver(csi_socket: Path) -> Iterator[StartDriver]:
-    """Start a driver on the test's socket; it is killed when the test ends."""
+    """Return a function that starts a driver on the test's socket; it is killed after the test."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(DriverProcess(csi_socket))
 
@@ -35,7 +35,7 @@ def driver(start_driver: StartDriver) -> DriverProcess:
 
 @pytest.fixture
 def start_sidecar(csi_socket: Path, tmp_path: Path) -> Iterator[StartSidecar]:
-    """Start the command on the test's socket; it has to stop cleanly when the test ends."""
+    """Return a function that starts the command; it has to exit cleanly after the test."""
     numbers = count()
     with ExitStack() as stack:
 

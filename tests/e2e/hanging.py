@@ -1,7 +1,7 @@
-"""The sidecar beside a file system that never answers: `python hanging.py DIRECTORY [flags]`.
+"""Runs the sidecar with a file system that hangs: `python hanging.py DIRECTORY [flags]`.
 
-It is FUSE without anybody behind it, mounted at the directory. To be run in a mount namespace of
-its own; "cannot mount" is what it prints if nothing may be mounted there.
+A FUSE file system without a server is mounted at the directory. This needs a mount namespace of its
+own; if mounting is not allowed, "cannot mount" is printed.
 """
 
 import os
@@ -15,7 +15,7 @@ def main() -> None:
         fuse = os.open("/dev/fuse", os.O_RDWR)
     except OSError as error:
         sys.exit(f"cannot mount: {error}")
-    os.set_inheritable(fuse, True)  # noqa: FBT003 - the system call's own way
+    os.set_inheritable(fuse, True)  # noqa: FBT003 - os.set_inheritable's signature
     options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0"
     mount = ["mount", "-i", "-t", "fuse", "-o", options, "none", directory]
     done = subprocess.run(  # noqa: S603 - a fixed command

@@ -1,7 +1,7 @@
-"""The installed command and a real CSI driver as processes, and a kubelet's way of asking.
+"""Runs the installed command and a CSI driver as processes, and sends requests like kubelet.
 
-Both write to files or answer on pipes; nothing here has threads of its own. Whoever makes a
-process uses it in a `with` block, so that none outlives its test.
+The processes write to files or reply on pipes, and there are no threads. Each process is used in a
+`with` block, so that none outlives its test.
 """
 
 import json
@@ -26,10 +26,10 @@ from tests.csi_driver import Counts
 
 COMMAND = Path(sys.executable).with_name("livenessprobe")
 
-# How long anything may take before a test gives up. Generous: the machine is shared.
-PATIENCE = 15.0
+# Seconds after which a test fails; long, since the machine may be shared.
+TIMEOUT = 15.0
 
-# The issue is a pod's deletion: kubelet waits for the sidecar. About a second is expected.
+# Seconds. Kubelet waits for the sidecar when a pod is deleted; about a second is expected.
 STOP_WITHIN = 3.0
 
 KUBELET = {"User-Agent": "kube-probe/1.34", "Connection": "close"}
@@ -37,7 +37,7 @@ KUBELET = {"User-Agent": "kube-probe/1.34", "Connection": "close"}
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
+def wait_until(condition: Callable[[], T], timeout: float = TIMEOUT) -> T:
     """Poll until the condition is true and return its value; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], T], timeout: float = PATIENCE) -> T:
 
 
 class Address(NamedTuple):
-    """Where a listener is."""
+    """The host and port of a listener."""
 
     host: str
     port: int
@@ -56,7 +56,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An HTTP answer; header names are in lower case."""
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -67,7 +67,7 @@ def ask(
     address: Address, target: str = "/healthz", method: str = "GET", accept: str = "*/*"
 ) -> Response:
     """Send one request over a new connection, as kubelet does."""
-    connection = HTTPConnection(*address, timeout=PATIENCE)
+    connection = HTTPConnection(*address, timeout=TIMEOUT)
     try:
         connection.request(method, target, headers=KUBELET | {"Accept": accept})
         response = connection.getresponse()
@@ -81,14 +81,14 @@ def ask(
 
 
 def connect(address: Address, request: bytes) -> socket.socket:
-    """Open a raw connection and send these bytes; the caller reads, or does not, and closes."""
-    connection = socket.create_connection(address, timeout=PATIENCE)
+    """Open a raw connection and send these bytes; the caller closes the connection."""
+    connection = socket.create_connection(address, timeout=TIMEOUT)
     connection.sendall(request)
     return connection
 
 
 def free_port() -> int:
-    """Return a port that nothing listened on a moment ago."""
+    """Return a port of 127.0.0.1 that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return Address(*server.getsockname()).port
 
@@ -99,14 +99,14 @@ def run(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.Complet
         [COMMAND, *flags],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         env=os.environ | (env or {}),
     )
 
 
 class DriverProcess:
-    """`tests/csi_driver.py` on a socket, in a process that may be killed or stopped."""
+    """`tests/csi_driver.py` in its own process, which may be killed or stopped."""
 
     def __init__(self, socket_path: Path) -> None:
         self.socket = socket_path
@@ -130,7 +130,7 @@ class DriverProcess:
         self._process.communicate()
 
     def tell(self, command: str) -> str:
-        """Give one command, as `csi_driver.obey` takes it, and return the answer."""
+        """Send one command, see `csi_driver.obey`, and return the reply."""
         self._commands.write(f"{command}\n")
         self._commands.flush()
         return self._answer()
@@ -143,14 +143,14 @@ class DriverProcess:
 
     @property
     def counts(self) -> Counts:
-        """What the driver has seen so far."""
+        """The calls that the driver has received so far."""
         return Counts(**json.loads(self.tell("counts")))
 
     def wait_for_probes(self, more: int) -> None:
         """Wait until so many more Probes have begun.
 
-        As there is one Probe at a time, after three more the second's verdict is known, and the
-        second began after this call.
+        There is one Probe at a time, so after three more the result of the second is there, which
+        began after this call.
         """
         target = self.counts.probes + more
         wait_until(lambda: self.counts.probes >= target)
@@ -162,8 +162,8 @@ class DriverProcess:
 class Sidecar:
     """The installed command, running; its stderr goes to a file.
 
-    Leaving the `with` block asks it to stop and requires that it does: at once, with exit code 0
-    and without a traceback in its log.
+    At the end of the `with` block it gets SIGTERM, and has to exit within `STOP_WITHIN` seconds
+    with exit code 0 and without a traceback in its log.
     """
 
     def __init__(self, *flags: str, log: Path, command: Sequence[str | Path] = (COMMAND,)) -> None:
@@ -186,17 +186,17 @@ class Sidecar:
 
     @property
     def pid(self) -> int:
-        """The process's id, for a look into /proc."""
+        """The id of the process."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """All that it has written to stderr so far."""
+        """Everything written to stderr so far."""
         return self._log.read_text()
 
     @property
     def addresses(self) -> list[Address]:
-        """The listeners it has announced so far; "every address" is given as the loopback one."""
+        """The listeners logged so far; a wildcard address is replaced by the loopback address."""
         found = re.findall(r'"ServeMux listening" address="\[?(.*?)\]?:(\d+)"', self.log)
         any_address = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to read, not to bind
         return [Address(any_address.get(host, host), int(port)) for host, port in found]
@@ -211,7 +211,7 @@ class Sidecar:
         return ask(self.address, target, method, accept)
 
     def wait_for_listeners(self, number: int) -> None:
-        """Wait until it has announced so many listeners."""
+        """Wait until it has logged so many listeners."""
         wait_until(lambda: self._ended() or len(self.addresses) >= number)
         if self._ended():
             raise RuntimeError(f"it ended by itself: {self.log}")
@@ -235,7 +235,7 @@ class Sidecar:
         return last[0]
 
     def metrics(self) -> list[Metric]:
-        """What /metrics of the first listener says."""
+        """Return the parsed /metrics of the first listener."""
         return list(text_string_to_metric_families(self.ask("/metrics").body))
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -243,27 +243,24 @@ class Sidecar:
         self._process.send_signal(number)
 
     def stop(self, *numbers: signal.Signals, apart: float = 0.0) -> None:
-        """Ask it to stop by signals, SIGTERM if none is given, unless it has stopped.
-
-        Require exit code 0, in time.
-        """
+        """Send signals, SIGTERM by default, and require exit code 0 within `STOP_WITHIN`."""
         started = time.monotonic()
         for number in numbers or (signal.SIGTERM,):
             self._process.send_signal(number)
             time.sleep(apart)
-        code = self._process.wait(timeout=PATIENCE)
+        code = self._process.wait(timeout=TIMEOUT)
         took = time.monotonic() - started
         if code or took > STOP_WITHIN:
             raise AssertionError(f"exit code {code} after {took:.1f} s, {numbers}: {self.log}")
 
     def kill(self) -> None:
-        """End it at once, if it still runs."""
+        """Kill the process, if it still runs."""
         self._process.kill()
         self._process.wait()
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code once it has ended."""
+        """Its exit code; None while it runs."""
         return self._process.poll()
 
     def _ended(self) -> bool:

@@ -1,4 +1,4 @@
-"""The sidecar under a wall clock that steps a day forth or back whenever it is read."""
+"""Runs the sidecar with a wall clock that steps a day forward or back whenever it is read."""
 
 import random
 import sys
@@ -15,7 +15,7 @@ def stepped() -> float:
 
 
 if __name__ == "__main__":
-    # First, for those who import the functions themselves.
+    # Before the imports, for modules that import these functions by name.
     time.time = stepped
     time.time_ns = lambda: int(stepped() * 1e9)
 

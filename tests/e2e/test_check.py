@@ -1,4 +1,4 @@
-"""`livenessprobe check` as an exec probe or a person starts it."""
+"""Checks the installed `livenessprobe check`, as an exec probe or a person runs it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.csi_driver import DRIVER_NAME
-from tests.e2e.harness import COMMAND, PATIENCE, DriverProcess, run, wait_until
+from tests.e2e.harness import COMMAND, TIMEOUT, DriverProcess, run, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Long for a healthy driver on a busy machine; of no consequence for one that answers.
+# Long enough for a healthy driver on a busy machine; a driver that replies does not need it.
 LONG = "--probe-timeout=10s"
 SHORT = "--probe-timeout=300ms"
 
@@ -30,8 +30,8 @@ MS = r"[0-9]+\.[0-9] ms"
 RPC = "rpc error: code ="
 AT = rf"after {MS}: {re.escape(DRIVER_NAME)} at \S+/csi\.sock"
 
-# What Probe does, what GetPluginInfo does, the flag; then the exit code, each line of text as a
-# regular expression, and some of the object's fields.
+# What Probe and GetPluginInfo do, and the flag; then the exit code, a regular expression for each
+# line of text, and some fields of the JSON object.
 DRIVERS: list[tuple[str, str, str, int, list[str], dict[str, Any]]] = [
     (
         *("ready", f"name {DRIVER_NAME}", LONG, 0),
@@ -87,7 +87,7 @@ DRIVERS: list[tuple[str, str, str, int, list[str], dict[str, Any]]] = [
     DRIVERS,
     ids=[f"{probe}, {info}" for probe, info, *_ in DRIVERS],
 )
-def test_the_answer_is_printed_and_is_the_exit_code(
+def test_the_result_is_printed_and_decides_the_exit_code(
     driver: DriverProcess,
     probe: str,
     info: str,
@@ -110,21 +110,21 @@ def test_the_answer_is_printed_and_is_the_exit_code(
     assert printed["socket"] == str(driver.socket)
 
 
-def test_a_missing_driver_is_told_by_its_socket(csi_socket: Path) -> None:
+def test_a_missing_driver_is_reported_with_its_socket(csi_socket: Path) -> None:
     ended = check(csi_socket)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith(f"not healthy: {csi_socket}: no such file: ")
 
 
 @pytest.mark.parametrize("argv", [["--nope"], ["--probe-timeout=1ms"], ["/csi/csi.sock"]])
-def test_a_wrong_command_line_is_no_verdict(argv: list[str]) -> None:
+def test_a_wrong_command_line_exits_with_2(argv: list[str]) -> None:
     ended = run("check", *argv)
     assert ended.returncode == 2
     assert ended.stderr.split("\n", 2)[1] == "Usage of livenessprobe check:"
     assert ended.stdout == ""
 
 
-def test_what_the_terminal_cannot_show_is_escaped(driver: DriverProcess) -> None:
+def test_characters_that_the_terminal_lacks_are_escaped(driver: DriverProcess) -> None:
     driver.tell("error 9 gr\xf6\xdfer")
     ended = check(driver.socket, PYTHONIOENCODING="ascii")
     assert ended.returncode == 1
@@ -133,12 +133,12 @@ def test_what_the_terminal_cannot_show_is_escaped(driver: DriverProcess) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("flag", ["--output=text", "--output=json"])
-def test_a_signal_ends_a_hung_probe_at_once_and_is_no_verdict(
+def test_a_signal_ends_a_hanging_probe_at_once_without_a_verdict(
     driver: DriverProcess, number: signal.Signals, flag: str
 ) -> None:
     driver.tell("hang")
     argv = ["check", f"--csi-address={driver.socket}", "--probe-timeout=1h", flag]
-    # As the image starts it: with a handler that would exit with 0.
+    # As in the image, with a handler that would exit with 0.
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
@@ -150,12 +150,12 @@ def test_a_signal_ends_a_hung_probe_at_once_and_is_no_verdict(
     ) as process:
         wait_until(lambda: driver.counts.in_flight == 1)
         process.send_signal(number)
-        assert process.communicate(timeout=PATIENCE) == (b"", b"")
+        assert process.communicate(timeout=TIMEOUT) == (b"", b"")
     assert process.returncode == -number
     wait_until(lambda: driver.counts.in_flight == 0)
 
 
-def test_a_machine_without_a_thread_to_spare_is_told_of(driver: DriverProcess) -> None:
+def test_a_lack_of_threads_is_reported_as_such(driver: DriverProcess) -> None:
     # No address space has room for a stack of this size.
     script = (
         "import sys, threading\n"
@@ -171,14 +171,14 @@ def test_a_machine_without_a_thread_to_spare_is_told_of(driver: DriverProcess) -
     assert "can't start new thread\n" in ended.stdout
 
 
-# As a shell redirects them: closed, full, and a pipe whose reader is gone by the time.
+# Redirections: closed, full, and a pipe whose reader is gone.
 @pytest.mark.parametrize(
     "redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>&1", "| true"]
 )
 @pytest.mark.parametrize(
     ("flags", "code"), [([LONG], 0), ([LONG, "--output=json"], 0), (["--help"], 0), (["--no"], 2)]
 )
-def test_the_exit_code_stands_whoever_reads(
+def test_the_exit_code_does_not_depend_on_the_output(
     driver: DriverProcess, redirection: str, flags: list[str], code: int
 ) -> None:
     ended = subprocess.run(  # noqa: S603 - our own command

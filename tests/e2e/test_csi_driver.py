@@ -1,4 +1,4 @@
-"""The scripted driver itself, asked by grpcio: a wrong peer would prove nothing."""
+"""Checks the scripted driver of the other tests, with grpcio as its client."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def test_a_name(csi_driver: CsiDriver, channel: grpc.Channel) -> None:
     assert csi_driver.counts.plugin_infos == 2
 
 
-def test_a_hang_ends_when_the_caller_gives_up_or_on_release(
+def test_a_hang_ends_on_cancellation_or_release(
     csi_driver: CsiDriver, probe: grpc.UnaryUnaryMultiCallable
 ) -> None:
     csi_driver.probe = HANG
@@ -70,7 +70,7 @@ def test_stopping_ends_a_hang_and_leaves_no_thread(csi_socket: Path) -> None:
     wait_until(lambda: threading.active_count() == before)
 
 
-def test_as_a_process_it_may_be_killed_and_started_again(
+def test_as_a_process_it_can_be_killed_and_restarted(
     start_driver: StartDriver, probe: grpc.UnaryUnaryMultiCallable
 ) -> None:
     first = start_driver()

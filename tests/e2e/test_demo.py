@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: the demo in a process of its own, modes typed into it."""
+"""Checks the demo of `make run`, with modes typed into its process."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PATIENCE, Address, ask, wait_until
+from tests.e2e.harness import TIMEOUT, Address, ask, wait_until
 
 
 class Demo:
-    """The demo, with the program's listener on a port that is free."""
+    """The demo, with the sidecar's listener on a free port."""
 
     def __init__(self, tmp_path: Path) -> None:
         self._log = tmp_path / "demo.log"
@@ -28,7 +28,7 @@ class Demo:
                 stderr=log,
                 text=True,
                 bufsize=1,
-                start_new_session=True,  # a terminal's signals are for the whole group
+                start_new_session=True,  # a terminal sends signals to the whole group
                 env=os.environ | {"TMPDIR": str(tmp_path)},
             )
 
@@ -41,9 +41,9 @@ class Demo:
         ports = wait_until(lambda: re.findall(r'address="127\.0\.0\.1:(\d+)"', self.log))
         return Address("127.0.0.1", int(ports[0]))
 
-    def type(self, word: str) -> None:
+    def type(self, mode: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.write(f"{mode}\n")
 
     def wait_for(self, body: str) -> None:
         wait_until(lambda: body in ask(self.address).body)
@@ -53,11 +53,11 @@ class Demo:
 def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
     yield demo
-    demo.process.terminate()  # and so the program, which would outlive a kill
-    demo.process.communicate(timeout=PATIENCE)
+    demo.process.terminate()  # it terminates the sidecar, which would outlive a kill
+    demo.process.communicate(timeout=TIMEOUT)
 
 
-def test_every_mode_shows(demo: Demo) -> None:
+def test_every_mode_has_its_answer(demo: Demo) -> None:
     demo.wait_for("ok")
     for mode, body in [
         ("starting", "driver responded but is not ready"),
@@ -78,7 +78,7 @@ def test_a_mode_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -
     assert "is not one of" not in demo.log
 
 
-def test_another_word_is_answered_with_those_that_are_known(demo: Demo) -> None:
+def test_an_unknown_mode_is_answered_with_the_list_of_modes(demo: Demo) -> None:
     demo.wait_for("ok")
     demo.type("angry")
     wait_until(lambda: "'angry' is not one of ready, starting, failing" in demo.log)
@@ -93,17 +93,17 @@ def test_ctrl_c_ends_both_and_so_does_a_signal_to_the_demo(
     demo.wait_for("ok")
     demo.type("hanging")
     send(demo.process.pid, number)
-    assert demo.process.wait(PATIENCE) == 0
+    assert demo.process.wait(TIMEOUT) == 0
     assert "Traceback" not in demo.log
     assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]
 
 
-def test_a_program_that_cannot_start_ends_the_demo(tmp_path: Path) -> None:
+def test_the_demo_ends_if_the_sidecar_cannot_start(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "livenessprobe.demo", "--http-endpoint=nonsense"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         stdin=subprocess.DEVNULL,
         cwd=tempfile.gettempdir(),

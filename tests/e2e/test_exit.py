@@ -1,4 +1,4 @@
-"""How the command ends: what it says to a wrong command line, and how it obeys a signal."""
+"""Checks exit codes and messages: wrong command lines, ports in use, help, and signals."""
 
 import signal
 import socket
@@ -47,19 +47,19 @@ WRONG_CONFIGURATIONS = [
 
 
 @pytest.mark.parametrize(("argv", "complaint"), WRONG_FLAGS)
-def test_a_wrong_flag_ends_it_with_2_and_the_usage(argv: list[str], complaint: str) -> None:
+def test_a_wrong_flag_exits_with_2_and_the_usage(argv: list[str], complaint: str) -> None:
     ended = run(*argv)
     first_line, usage = ended.stderr.split("\n", 1)
     assert ended.returncode == 2
     assert first_line.startswith(complaint)
     assert usage.startswith("Usage of ")
     assert "-csi-address" in usage
-    assert usage.endswith(f"\n{first_line}\n")  # which is what Kubernetes shows of a log
+    assert usage.endswith(f"\n{first_line}\n")  # Kubernetes shows the end of a log
     assert ended.stdout == ""
 
 
 @pytest.mark.parametrize(("argv", "complaint"), WRONG_CONFIGURATIONS)
-def test_a_wrong_configuration_ends_it_with_1_and_one_line(argv: list[str], complaint: str) -> None:
+def test_a_wrong_configuration_exits_with_1_and_one_line(argv: list[str], complaint: str) -> None:
     ended = run(*argv)
     assert ended.returncode == 1
     assert complaint in ended.stderr.splitlines()[0]
@@ -75,7 +75,7 @@ def test_a_wrong_configuration_ends_it_with_1_and_one_line(argv: list[str], comp
         (["--health-port=0", "--metrics-address=127.0.0.1:{}"], "127.0.0.1:{}"),
     ],
 )
-def test_a_port_in_use_ends_it_with_1_and_is_named(argv: list[str], taken: str) -> None:
+def test_a_port_in_use_exits_with_1_and_is_named(argv: list[str], taken: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         _, port = server.getsockname()
         ended = run(*(flag.format(port) for flag in argv), "--csi-address=/nowhere/csi.sock")
@@ -85,7 +85,7 @@ def test_a_port_in_use_ends_it_with_1_and_is_named(argv: list[str], taken: str) 
 
 
 @pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
-def test_help_ends_it_with_0(flag: str) -> None:
+def test_help_exits_with_0(flag: str) -> None:
     ended = run(flag)
     assert ended.returncode == 0
     assert "-csi-address" in ended.stdout
@@ -123,7 +123,7 @@ def a_client_that_never_reads(sidecar: Sidecar, driver: DriverProcess) -> Iterat
     del driver
     request = b"GET /metrics HTTP/1.1\r\nHost: sidecar\r\n\r\n"
     with connect(sidecar.address, request) as connection:
-        # Requests go on until all buffers both ways are full: now it waits to write an answer.
+        # Send requests until the buffers in both directions are full: a response is being written.
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.sendall(request * 1_000_000)
@@ -139,7 +139,7 @@ Situation = Callable[[Sidecar, DriverProcess], AbstractContextManager[None]]
     "situation",
     [a_probe_in_flight, an_idle_connection, half_a_request, a_client_that_never_reads],
 )
-def test_a_signal_ends_it_with_0_at_once(
+def test_a_signal_exits_with_0_at_once(
     driver: DriverProcess,
     start_sidecar: StartSidecar,
     situation: Situation,
@@ -153,7 +153,7 @@ def test_a_signal_ends_it_with_0_at_once(
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("apart", [0.0, 0.02, 0.05])
-def test_a_second_signal_makes_no_failure_of_the_end(
+def test_a_second_signal_does_not_change_the_exit_code(
     start_sidecar: StartSidecar, second: signal.Signals, apart: float
 ) -> None:
     sidecar = start_sidecar(HTTP)

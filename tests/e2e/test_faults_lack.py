@@ -1,4 +1,4 @@
-"""What livenessprobe itself lacks: descriptors, threads, memory, CPU. It blames no driver."""
+"""Checks that a lack of descriptors, threads, memory or CPU is not blamed on the driver."""
 
 import resource
 import socket
@@ -22,7 +22,7 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: sidecar\r\n\r\n"
 
 @contextmanager
 def descriptors(sidecar: Sidecar, free: int) -> Iterator[None]:
-    """Leave it so many descriptors more than it has between two Probes."""
+    """Limit the sidecar to `free` descriptors more than it has between two Probes."""
     between_probes = min((open_files(sidecar) for _ in range(500)), key=len)
     limit = [number for number in range(1000) if number not in between_probes][free]
     soft, hard = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
@@ -39,12 +39,12 @@ def open_files(sidecar: Sidecar) -> set[int]:
 
 @pytest.mark.parametrize("idle_connections", [0, 20])
 @pytest.mark.parametrize("free", [1, 2])
-def test_no_descriptor_for_a_probe(
+def test_without_a_descriptor_for_a_probe_the_driver_is_not_blamed(
     driver: DriverProcess, start_sidecar: StartSidecar, idle_connections: int, free: int
 ) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
-    driver.tell("error 13 broken")  # so that the next Probe has to begin with nothing
+    driver.tell("error 13 broken")  # so that no held connection is left to the next Probe
     sidecar.wait_for(500, "broken")
     before = blamed(sidecar)
     with ExitStack() as stack:
@@ -59,19 +59,18 @@ def test_no_descriptor_for_a_probe(
     assert blamed(sidecar) == before
 
 
-def test_no_descriptor_since_the_last_probe(
+def test_a_probe_reuses_the_descriptors_of_the_last_one(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
-    """It has kept what the next one needs."""
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
-    with descriptors(sidecar, 1):  # for who asks
+    with descriptors(sidecar, 1):  # for the request
         driver.wait_for_probes(10)
         assert sidecar.ask().status == 200
     assert blamed(sidecar) == []
 
 
-def test_the_last_descriptor_is_enough_to_answer(
+def test_one_free_descriptor_is_enough_to_answer(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
@@ -81,7 +80,9 @@ def test_the_last_descriptor_is_enough_to_answer(
         assert [sidecar.ask().status for _ in range(10)] == [200] * 10
 
 
-def test_no_descriptor_at_all(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_without_descriptors_the_listener_recovers_and_logs_once(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
     sidecar.wait_for_log("CSI driver name")
     with descriptors(sidecar, 0), socket.create_connection(sidecar.address) as client:
@@ -91,7 +92,7 @@ def test_no_descriptor_at_all(driver: DriverProcess, start_sidecar: StartSidecar
     assert sidecar.log.count("Too many open files") == 1
 
 
-def test_no_thread(driver: DriverProcess, tmp_path: Path) -> None:
+def test_without_threads_the_driver_is_not_blamed(driver: DriverProcess, tmp_path: Path) -> None:
     with own_cgroup("pids") as group:
         group.limit_threads(1)
         flags = (f"--csi-address={driver.socket}", HTTP, *FAST)
@@ -103,7 +104,9 @@ def test_no_thread(driver: DriverProcess, tmp_path: Path) -> None:
             assert blamed(sidecar) == []
 
 
-def test_no_more_memory_than_it_has(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_no_further_memory_is_needed_in_operation(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
     for _ in range(100):
@@ -117,7 +120,9 @@ def test_no_more_memory_than_it_has(driver: DriverProcess, start_sidecar: StartS
     sidecar.wait_for(500, "broken")
 
 
-def test_hardly_any_cpu(driver: DriverProcess, tmp_path: Path) -> None:
+def test_with_little_cpu_a_healthy_driver_stays_healthy(
+    driver: DriverProcess, tmp_path: Path
+) -> None:
     flags = (f"--csi-address={driver.socket}", HTTP, "--probe-timeout=3s")
     with (
         own_cgroup("cpu") as group,
@@ -128,7 +133,7 @@ def test_hardly_any_cpu(driver: DriverProcess, tmp_path: Path) -> None:
         group.limit_cpu(0.02)
         started = time.monotonic()
         answers = []
-        for number in range(4):  # as kubelet asks, every 2 s
+        for number in range(4):  # like kubelet, every 2 s
             time.sleep(max(0.0, started + 2 * number - time.monotonic()))
             answers.append(sidecar.ask().status)
         group.limit_cpu(None)
@@ -137,6 +142,6 @@ def test_hardly_any_cpu(driver: DriverProcess, tmp_path: Path) -> None:
 
 
 def blamed(sidecar: Sidecar) -> list[str]:
-    """Return the lines of its log that say that the driver has failed."""
+    """Return the log lines that report a failure of the driver."""
     lines = sidecar.log.splitlines()
     return [line for line in lines if 'state="failed"' in line or 'state="timed out"' in line]

@@ -1,4 +1,4 @@
-"""A log that takes nothing: the answers go on, and it is no failure in the end."""
+"""Checks that a stderr that accepts nothing affects neither the answers nor the exit code."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.harness import (
     COMMAND,
-    PATIENCE,
+    TIMEOUT,
     Address,
     DriverProcess,
     ask,
@@ -21,14 +21,14 @@ from tests.e2e.harness import (
     wait_until,
 )
 
-# Far above the millisecond or two that an answer takes, and far below what it would take to wait
-# for a reader who never comes.
+# Seconds; far above the millisecond or two that an answer takes. Waiting for the reader of the log
+# would take for ever.
 AT_SPEED = 0.5
 
 
 @contextmanager
 def logging_to(stderr: int, driver: DriverProcess) -> Iterator[Address]:
-    """Run the sidecar with this log; it must end with 0."""
+    """Run the sidecar with this stderr; it must exit with 0."""
     address = Address("127.0.0.1", free_port())
     flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     command = (COMMAND, *flags, "-v=5", "--probe-interval=100ms")
@@ -37,32 +37,32 @@ def logging_to(stderr: int, driver: DriverProcess) -> Iterator[Address]:
             wait_until(lambda: answers(address, "ok"))
             yield address
             process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
 
 
-def answers(address: Address, words: str) -> bool:
+def answers(address: Address, text: str) -> bool:
     with suppress(OSError, HTTPException):
-        return words in ask(address).body
+        return text in ask(address).body
     return False
 
 
 def flap(driver: DriverProcess, address: Address, times: int) -> None:
-    """Let the driver fail and recover, each a line of the log; every answer comes at speed."""
+    """Let the driver fail and recover, each with a log line; check that answers are quick."""
     for _ in range(times):
-        for behaviour, words in (("error 13 broken", "broken"), ("ready", "ok")):
+        for behaviour, text in (("error 13 broken", "broken"), ("ready", "ok")):
             driver.tell(behaviour)
-            assert median(latencies_until(words, address)) < AT_SPEED
+            assert median(latencies_until(text, address)) < AT_SPEED
 
 
-def latencies_until(words: str, address: Address) -> list[float]:
-    """Ask until it answers with these words; return how long each answer took."""
+def latencies_until(text: str, address: Address) -> list[float]:
+    """Send requests until the body has this text; return how long each took, in seconds."""
     latencies: list[float] = []
 
     def answered() -> bool:
         started = time.monotonic()
-        is_expected = answers(address, words)
+        is_expected = answers(address, text)
         latencies.append(time.monotonic() - started)
         return is_expected
 
@@ -70,7 +70,9 @@ def latencies_until(words: str, address: Address) -> list[float]:
     return latencies
 
 
-def test_a_full_pipe_and_what_is_read_from_it_in_the_end(driver: DriverProcess) -> None:
+def test_a_full_pipe_delays_no_answer_and_the_dropped_lines_are_logged(
+    driver: DriverProcess,
+) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with logging_to(writer, driver) as address:
@@ -91,7 +93,7 @@ def read(fd: int) -> str:
 
 
 @pytest.mark.parametrize("device", ["a full file system", "a pipe whose reader is gone"])
-def test_a_log_that_fails(driver: DriverProcess, device: str) -> None:
+def test_a_failing_stderr_delays_no_answer(driver: DriverProcess, device: str) -> None:
     if device == "a full file system":
         stderr = os.open("/dev/full", os.O_WRONLY)
     else:

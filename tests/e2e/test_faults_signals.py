@@ -1,4 +1,4 @@
-"""SIGTERM at every stage: of the start, and of a Probe."""
+"""Checks the exit after SIGTERM at every stage of the start and of a Probe."""
 
 import re
 import socket
@@ -13,11 +13,11 @@ from signal import SIGCONT, SIGSTOP, SIGTERM
 import pytest
 
 from tests.e2e.conftest import StartSidecar
-from tests.e2e.harness import COMMAND, PATIENCE, STOP_WITHIN, DriverProcess, wait_until
+from tests.e2e.harness import COMMAND, STOP_WITHIN, TIMEOUT, DriverProcess, wait_until
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
-# Seconds. An idle machine needs 0.3 until it listens.
+# Seconds. On an idle machine the sidecar listens after 0.3 s.
 STAGES = [stage * 0.03 for stage in range(20)]
 
 
@@ -31,9 +31,9 @@ class End:
     took: float
 
 
-def test_of_the_start(driver: DriverProcess) -> None:
+def test_sigterm_at_every_stage_of_the_start(driver: DriverProcess) -> None:
     ends = [end_after(stage, driver) for stage in STAGES]
-    # Until our code runs, the signal has its default action.
+    # Until the program installs its handlers, the signal has its default action.
     assert {(end.was_caught, end.code) for end in ends} <= {
         (False, -SIGTERM),
         (True, 0),
@@ -41,12 +41,12 @@ def test_of_the_start(driver: DriverProcess) -> None:
     }
     assert [end.log for end in ends if "Traceback" in end.log] == []
     assert max(end.took for end in ends) < STOP_WITHIN
-    # It does so early: most of the start is imports.
+    # The handlers are installed early: most of the start is imports.
     assert sum(end.was_caught and not end.log for end in ends) > 1
 
 
 def end_after(seconds: float, driver: DriverProcess) -> End:
-    """Start the sidecar and end it then."""
+    """Start the sidecar, and send SIGTERM after so many seconds."""
     command: list[str | Path] = [COMMAND, f"--csi-address={driver.socket}", HTTP]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
         time.sleep(seconds)
@@ -54,7 +54,7 @@ def end_after(seconds: float, driver: DriverProcess) -> End:
         signalled_at = time.monotonic()
         process.terminate()
         try:
-            _, log = process.communicate(timeout=PATIENCE)
+            _, log = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
         took = time.monotonic() - signalled_at
@@ -81,7 +81,7 @@ def a_silent_driver(csi_socket: Path) -> Iterator[Callable[[], bool]]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(csi_socket))
         listener.listen()
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT)
         accepted = []
 
         def has_accepted() -> bool:
@@ -110,7 +110,7 @@ def a_driver_that_hangs(csi_socket: Path) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def a_driver_that_hangs_when_asked_for_its_name(csi_socket: Path) -> Iterator[Callable[[], bool]]:
+def a_driver_that_hangs_in_get_plugin_info(csi_socket: Path) -> Iterator[Callable[[], bool]]:
     with DriverProcess(csi_socket) as driver:
         driver.tell("info hang")
         yield lambda: driver.counts.plugin_infos == 1
@@ -132,19 +132,23 @@ Stage = Callable[[Path], AbstractContextManager[Callable[[], bool]]]
         a_silent_driver,
         a_driver_that_is_stopped,
         a_driver_that_hangs,
-        a_driver_that_hangs_when_asked_for_its_name,
+        a_driver_that_hangs_in_get_plugin_info,
         a_held_connection,
     ],
 )
-def test_of_a_probe(start_sidecar: StartSidecar, csi_socket: Path, stage: Stage) -> None:
+def test_sigterm_at_every_stage_of_a_probe(
+    start_sidecar: StartSidecar, csi_socket: Path, stage: Stage
+) -> None:
     with stage(csi_socket) as is_reached:
         sidecar = start_sidecar(HTTP, "--probe-timeout=1m", "--probe-interval=1h")
         wait_until(is_reached)
         sidecar.stop()
 
 
-def test_of_an_answer_to_a_probe(start_sidecar: StartSidecar, driver: DriverProcess) -> None:
-    # An answer takes some milliseconds: each signal comes at another stage of one.
+def test_sigterm_during_the_reply_to_a_probe(
+    start_sidecar: StartSidecar, driver: DriverProcess
+) -> None:
+    # A reply takes some milliseconds, so each signal arrives at another stage of one.
     for stage in range(4):
         sidecar = start_sidecar(HTTP, "--probe-interval=100ms", "--probe-timeout=1m")
         driver.wait_for_probes(2)

@@ -1,4 +1,4 @@
-"""Time that passes otherwise than expected: halts of the process, steps of the wall clock."""
+"""Checks stalls of the process and steps of the wall clock."""
 
 import random
 import sys
@@ -11,72 +11,72 @@ import pytest
 
 from tests.e2e import stepped
 from tests.e2e.conftest import StartSidecar
-from tests.e2e.harness import PATIENCE, DriverProcess, Response, Sidecar
+from tests.e2e.harness import TIMEOUT, DriverProcess, Response, Sidecar
 
 # The timeout is one that a healthy driver keeps on a busy machine too.
-INTERVAL, TIMEOUT = 0.1, 1.5
+INTERVAL, PROBE_TIMEOUT = 0.1, 1.5
 FLAGS = ("--http-endpoint=127.0.0.1:0", "--probe-interval=100ms", "--probe-timeout=1500ms")
 
-# Seconds; some are within a Probe's timeout, the others outlast it and the lateness it may have.
-SHORT_HALTS = (0.0, 0.1, 0.5)
-LONG_HALTS = (TIMEOUT + 0.3, TIMEOUT + 0.5)
+# Seconds; short ones are within a Probe's timeout, long ones exceed it and `prober.LATENESS`.
+SHORT_STALLS = (0.0, 0.1, 0.5)
+LONG_STALLS = (PROBE_TIMEOUT + 0.3, PROBE_TIMEOUT + 0.5)
 
-# See schedule.valid_until. A halt may keep an answer back that the driver gave before it.
-BOUND = INTERVAL + TIMEOUT + 2.0 + max(LONG_HALTS)
+# See schedule.valid_until. A stall may delay a reply that the driver has sent before it.
+BOUND = INTERVAL + PROBE_TIMEOUT + 2.0 + max(LONG_STALLS)
 
-VOID = "the next one should have by now"
+EXPIRED = "the next one should have by now"
 
 
-def halts(
+def stalls(
     sidecar: Sidecar, lengths: Sequence[float], seconds: float
 ) -> Iterator[tuple[float, Response]]:
-    """Halt the process again and again; yield when it was asked after each halt, and the answer."""
+    """Stop the process repeatedly; yield the time and the answer of a request after each stall."""
     chance = random.Random(5)  # noqa: S311 - not for secrets
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         sidecar.send_signal(SIGSTOP)
         time.sleep(chance.choice(lengths))
         sidecar.send_signal(SIGCONT)
-        time.sleep(chance.uniform(0.0, 0.3))  # so that the next may be in the midst of a Probe
+        time.sleep(chance.uniform(0.0, 0.3))  # so that the next stall may be during a Probe
         asked_at = time.monotonic()
         yield asked_at, sidecar.ask()
 
 
-def test_halts_are_no_failure_of_a_healthy_driver(
+def test_stalls_do_not_make_a_healthy_driver_fail(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("delay 0.2")  # there is always a Probe in flight
     sidecar = start_sidecar(*FLAGS)
     sidecar.wait_for(200, "ok")
-    bodies = [answer.body for _, answer in halts(sidecar, SHORT_HALTS + LONG_HALTS, 8.0)]
-    assert [body for body in bodies if body != "ok" and VOID not in body] == []
+    bodies = [answer.body for _, answer in stalls(sidecar, SHORT_STALLS + LONG_STALLS, 8.0)]
+    assert [body for body in bodies if body != "ok" and EXPIRED not in body] == []
     assert "ok" in bodies
     sidecar.wait_for(200, "ok")
-    told = [line for line in sidecar.log.splitlines() if "Health check failed" in line]
-    assert [line for line in told if "DeadlineExceeded" in line] == []
+    failed = [line for line in sidecar.log.splitlines() if "Health check failed" in line]
+    assert [line for line in failed if "DeadlineExceeded" in line] == []
     assert driver.counts.max_in_flight == 1
 
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"), [("hang", "DeadlineExceeded"), ("error 13 broken", "broken")]
 )
-def test_halts_hide_no_failure_beyond_the_bound(
+def test_stalls_hide_no_failure_beyond_the_bound(
     driver: DriverProcess, start_sidecar: StartSidecar, behaviour: str, reason: str
 ) -> None:
     sidecar = start_sidecar(*FLAGS)
     sidecar.wait_for(200, "ok")
     driver.tell(behaviour)
     failed_at = time.monotonic()
-    answers = list(halts(sidecar, LONG_HALTS, BOUND + 1.5))
+    answers = list(stalls(sidecar, LONG_STALLS, BOUND + 1.5))
     assert [at for at, answer in answers if answer.body == "ok" and at > failed_at + BOUND] == []
     bodies = {answer.body for _, answer in answers}
-    assert [body for body in bodies if not any(x in body for x in ("ok", VOID, reason))] == []
+    assert [body for body in bodies if not any(x in body for x in ("ok", EXPIRED, reason))] == []
     sidecar.wait_for(500, reason)
     driver.tell("ready")
     sidecar.wait_for(200, "ok")
 
 
-def test_the_wall_clock_is_only_shown(driver: DriverProcess, tmp_path: Path) -> None:
+def test_steps_of_the_wall_clock_change_no_verdict(driver: DriverProcess, tmp_path: Path) -> None:
     flags = (f"--csi-address={driver.socket}", *FLAGS)
     command = (sys.executable, stepped.__file__)
     with Sidecar(*flags, log=tmp_path / "log", command=command) as sidecar:
@@ -85,7 +85,7 @@ def test_the_wall_clock_is_only_shown(driver: DriverProcess, tmp_path: Path) -> 
         driver.wait_for_probes(10)
         answers = [sidecar.ask() for _ in range(10)]
         assert {answer.status for answer in answers} == {200}
-        assert max(int(answer.headers["age"]) for answer in answers) < PATIENCE
+        assert max(int(answer.headers["age"]) for answer in answers) < TIMEOUT
         assert len({answer.headers["date"] for answer in answers}) > 1
         up = sidecar.ask("/statusz").body
         assert "Up: 0 hr 00 min" in up

@@ -1,4 +1,4 @@
-"""What gRPC's own client library gets from the health service, and so a kubelet's `grpc` probe."""
+"""Checks the gRPC health service with grpcio as the client, as for a kubelet's `grpc` probe."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[import-untyped]  # likew
 )
 
 from tests.e2e.conftest import FAST, StartDriver, StartSidecar
-from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar, wait_until
+from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar, wait_until
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 METRICS = ("--health-port=0", "--metrics-address=127.0.0.1:0")
@@ -29,14 +29,14 @@ CHECK = "/grpc.health.v1.Health/Check"
 
 SERVICES = ("", "liveness", "readiness")
 
-# An idle machine shows 2 ms, 1 of them grpcio's. A call that waited for the driver would take a
-# whole timeout.
+# Seconds; an idle machine takes 0.002, half of it in grpcio. A call that waited for the driver
+# would take a whole timeout.
 MEDIAN_LATENCY = 0.010
 
 
 @contextmanager
 def dial(address: Address) -> Iterator[grpc.Channel]:
-    """Open a channel whose connection is its own: grpcio would share one between channels."""
+    """Open a channel with its own connection; by default grpcio shares one between channels."""
     own = ("grpc.use_local_subchannel_pool", 1)
     host = f"[{address.host}]" if ":" in address.host else address.host
     with grpc.insecure_channel(f"{host}:{address.port}", options=[own]) as channel:
@@ -45,7 +45,7 @@ def dial(address: Address) -> Iterator[grpc.Channel]:
 
 def check(channel: grpc.Channel, service: str) -> int:
     request = HealthCheckRequest(service=service)
-    status: int = health_pb2_grpc.HealthStub(channel).Check(request, timeout=PATIENCE).status
+    status: int = health_pb2_grpc.HealthStub(channel).Check(request, timeout=TIMEOUT).status
     return status
 
 
@@ -54,13 +54,13 @@ def check_all(channel: grpc.Channel) -> list[int]:
 
 
 def check_anew(sidecar: Sidecar, service: str = "") -> int:
-    """Ask over a new connection, as the kubelet does."""
+    """Send one Check over a new connection, as kubelet does."""
     with dial(sidecar.address) as channel:
         return check(channel, service)
 
 
 def code(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
-    """Return the error that a call ends with."""
+    """Return the status code and details of the error that a call ends with."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return caught.value.code(), caught.value.details()
@@ -68,7 +68,7 @@ def code(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DriverProcess, Sidecar]]:
-    """A driver and a sidecar for all the tests that change nothing but the driver's answer."""
+    """A driver and a sidecar, shared by the tests that only change the driver's replies."""
     folder = tmp_path_factory.mktemp("grpc")
     with ExitStack() as stack:
         driver = stack.enter_context(DriverProcess(folder / "csi.sock"))
@@ -80,7 +80,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DriverProce
 
 @pytest.fixture
 def channel(pair: tuple[DriverProcess, Sidecar]) -> Iterator[grpc.Channel]:
-    """A connection to the sidecar of a driver that is ready."""
+    """A channel to the sidecar of a driver that is ready."""
     driver, sidecar = pair
     driver.tell("ready")
     sidecar.wait_for(200, "ok")
@@ -98,7 +98,7 @@ def channel(pair: tuple[DriverProcess, Sidecar]) -> Iterator[grpc.Channel]:
         ("hang", [NOT_SERVING, NOT_SERVING, NOT_SERVING]),
     ],
 )
-def test_each_answer_of_the_driver_has_its_statuses(
+def test_the_statuses_for_each_state_of_the_driver(
     pair: tuple[DriverProcess, Sidecar], behaviour: str, statuses: list[int]
 ) -> None:
     driver, sidecar = pair
@@ -106,7 +106,7 @@ def test_each_answer_of_the_driver_has_its_statuses(
     driver.wait_for_probes(3)
     assert [check_anew(sidecar, service) for service in SERVICES] == statuses
     with dial(sidecar.address) as channel:
-        listed = health_pb2_grpc.HealthStub(channel).List(HealthListRequest(), timeout=PATIENCE)
+        listed = health_pb2_grpc.HealthStub(channel).List(HealthListRequest(), timeout=TIMEOUT)
     assert [listed.statuses[service].status for service in SERVICES] == statuses
     assert len(listed.statuses) == len(SERVICES)
 
@@ -125,26 +125,26 @@ def test_the_statuses_follow_the_driver_over_one_connection(
         wait_until(lambda: check_all(channel) == [NOT_SERVING, NOT_SERVING, NOT_SERVING])
 
 
-def test_a_reason_comes_as_metadata(pair: tuple[DriverProcess, Sidecar]) -> None:
+def test_the_reason_is_in_the_metadata(pair: tuple[DriverProcess, Sidecar]) -> None:
     driver, sidecar = pair
     driver.tell("error 13 100% cassé")
     sidecar.wait_for(500, "cassé")
     with dial(sidecar.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        _, call = stub.Check.with_call(HealthCheckRequest(), timeout=PATIENCE)
+        _, call = stub.Check.with_call(HealthCheckRequest(), timeout=TIMEOUT)
         metadata = dict(call.initial_metadata())
     assert metadata["reason"] == "rpc error: code = Internal desc = 100%25 cass%C3%A9"
-    assert float(metadata["age"]) < PATIENCE
+    assert float(metadata["age"]) < TIMEOUT
 
 
-def test_no_driver_is_not_serving(start_sidecar: StartSidecar) -> None:
+def test_without_a_driver_the_status_is_not_serving(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(500, "no such file")
     with dial(sidecar.address) as channel:
         assert check_all(channel) == [NOT_SERVING, NOT_SERVING, NOT_SERVING]
 
 
-def test_a_hung_driver_makes_no_call_wait(
+def test_no_call_waits_for_a_hanging_driver(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("hang")
@@ -169,7 +169,7 @@ def test_an_unknown_service_is_not_found(channel: grpc.Channel, service: str) ->
 
 def test_watch_is_unimplemented(channel: grpc.Channel) -> None:
     watch = health_pb2_grpc.HealthStub(channel).Watch
-    assert code(lambda: next(watch(HealthCheckRequest(), timeout=PATIENCE))) == (
+    assert code(lambda: next(watch(HealthCheckRequest(), timeout=TIMEOUT))) == (
         grpc.StatusCode.UNIMPLEMENTED,
         "unknown method /grpc.health.v1.Health/Watch",
     )
@@ -184,7 +184,7 @@ def test_any_other_method_is_unimplemented_on_every_listener(
     for address in sidecar.addresses:
         with dial(address) as channel:
             call = channel.unary_unary(path)
-            assert code(lambda: call(b"", timeout=PATIENCE)) == (  # noqa: B023 - called at once
+            assert code(lambda: call(b"", timeout=TIMEOUT)) == (  # noqa: B023 - called at once
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"unknown method {path}",
             )
@@ -203,7 +203,7 @@ MALFORMED = {
 def test_a_malformed_call_fails_and_the_next_does_not(channel: grpc.Channel, name: str) -> None:
     messages, expected = MALFORMED[name]
     call = channel.stream_unary(CHECK)
-    assert code(lambda: call(iter(messages), timeout=PATIENCE))[0] is expected
+    assert code(lambda: call(iter(messages), timeout=TIMEOUT))[0] is expected
     assert check(channel, "") == SERVING
 
 
@@ -211,7 +211,7 @@ def test_compressed_messages_are_unimplemented(channel: grpc.Channel) -> None:
     call = channel.unary_unary(CHECK, HealthCheckRequest.SerializeToString)
     request = HealthCheckRequest(service="x" * 500)
     gzip = grpc.Compression.Gzip
-    assert code(lambda: call(request, timeout=PATIENCE, compression=gzip)) == (
+    assert code(lambda: call(request, timeout=TIMEOUT, compression=gzip)) == (
         grpc.StatusCode.UNIMPLEMENTED,
         "compressed messages are not supported",
     )
@@ -229,7 +229,7 @@ def test_many_calls_at_once(pair: tuple[DriverProcess, Sidecar], channel: grpc.C
     assert set(over_one + over_their_own) == {SERVING}
 
 
-def test_an_open_channel_does_not_put_off_the_end(start_sidecar: StartSidecar) -> None:
+def test_an_open_channel_does_not_delay_the_exit(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     with dial(sidecar.address) as channel:
         check(channel, "")
@@ -237,7 +237,7 @@ def test_an_open_channel_does_not_put_off_the_end(start_sidecar: StartSidecar) -
         assert code(lambda: check(channel, ""))[0] is grpc.StatusCode.UNAVAILABLE
 
 
-def test_an_open_call_does_not_put_off_the_end(start_sidecar: StartSidecar) -> None:
+def test_an_open_call_does_not_delay_the_exit(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     enough = threading.Event()
 
@@ -246,7 +246,7 @@ def test_an_open_call_does_not_put_off_the_end(start_sidecar: StartSidecar) -> N
         yield b""
 
     with dial(sidecar.address) as channel:
-        call = channel.stream_unary(CHECK).future(messages(), timeout=PATIENCE)
+        call = channel.stream_unary(CHECK).future(messages(), timeout=TIMEOUT)
         check(channel, "")
         sidecar.stop()
         enough.set()

@@ -1,4 +1,4 @@
-"""What callers of /healthz read, byte for byte, in every state that a driver can be in."""
+"""Checks the responses of /healthz, byte for byte, in every state of the driver."""
 
 import socket
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ ANSWERS = [
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DriverProcess, Sidecar]]:
-    """A driver and a sidecar for all the tests that change nothing but the driver's answer."""
+    """A driver and a sidecar, shared by the tests that only change the driver's replies."""
     folder = tmp_path_factory.mktemp("healthz")
     csi_socket = folder / "csi.sock"
     with ExitStack() as stack:
@@ -66,7 +66,7 @@ def assert_plain_text(response: Response) -> None:
 
 
 @pytest.mark.parametrize(("behaviour", "status", "body"), ANSWERS)
-def test_each_answer_of_the_driver_has_its_status_and_body(
+def test_the_status_and_body_for_each_state_of_the_driver(
     pair: tuple[DriverProcess, Sidecar], behaviour: str, status: int, body: str
 ) -> None:
     driver, sidecar = pair
@@ -78,7 +78,7 @@ def test_each_answer_of_the_driver_has_its_status_and_body(
     assert_plain_text(response)
 
 
-def test_a_socket_that_is_not_there_is_named_with_the_reason(
+def test_a_missing_socket_is_named_with_the_reason(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     response = start_sidecar(HTTP).wait_for(500, str(csi_socket))
@@ -86,7 +86,7 @@ def test_a_socket_that_is_not_there_is_named_with_the_reason(
     assert_plain_text(response)
 
 
-def test_a_socket_that_nobody_listens_on_is_named_with_the_reason(
+def test_a_socket_without_a_listener_is_named_with_the_reason(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as left_behind:
@@ -102,7 +102,7 @@ def test_the_socket_may_be_given_as_a_url(
     start_sidecar(HTTP, f"--csi-address={prefix}{driver.socket}").wait_for(200, "ok")
 
 
-def test_a_driver_that_takes_no_connections_is_told_as_such(
+def test_a_driver_that_accepts_no_connections_is_reported_as_such(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
@@ -121,7 +121,7 @@ def test_unhealthy_until_the_first_result(
     assert_plain_text(response)
 
 
-def test_the_driver_is_told_how_long_it_has(
+def test_the_driver_gets_the_deadline_as_grpc_timeout(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     start_sidecar(HTTP, "--probe-timeout=90s").wait_for(200, "ok")
@@ -183,9 +183,9 @@ UPGRADE_TO_WEBSOCKET = (
     ],
     ids=lambda request_bytes: repr(request_bytes)[:60],
 )
-def test_a_hostile_client_harms_nobody_else(healthy: Sidecar, request_bytes: bytes) -> None:
+def test_an_abusive_client_affects_no_other(healthy: Sidecar, request_bytes: bytes) -> None:
     with suppress(OSError), connect(healthy.address, request_bytes) as connection:
-        # It may be answered, hung up on, reset or left to wait.
+        # It may get a response, EOF or a reset, or nothing.
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(0.3)
         while connection.recv(65536):
@@ -193,7 +193,7 @@ def test_a_hostile_client_harms_nobody_else(healthy: Sidecar, request_bytes: byt
     assert healthy.ask().status == 200
 
 
-def test_one_connection_may_ask_twice(healthy: Sidecar) -> None:
+def test_one_connection_may_send_two_requests(healthy: Sidecar) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: sidecar\r\n"
     last = b"Connection: close\r\n\r\n"
     with (

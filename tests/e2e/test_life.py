@@ -1,4 +1,4 @@
-"""A driver's whole life behind one sidecar, and what a sick driver may cost."""
+"""Checks one sidecar through all states of a driver, and its use of resources."""
 
 import socket
 import threading
@@ -14,22 +14,21 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 from statistics import median
 
 from tests.e2e.conftest import StartDriver, StartSidecar
-from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar, ask
+from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar, ask
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
 PROBE_TIMEOUT = 2.0
 
-# Both bounds are far above what an idle machine shows, about 1 ms and 4 ms: this one may be shared,
-# and the test starts other processes meanwhile. A request that waited for the driver, even once in
-# a while, would take a whole timeout.
+# Seconds; an idle machine has about 0.001 and 0.004. The machine may be shared, and the test starts
+# other processes. A request that waited for the driver would take a whole timeout.
 MEDIAN_LATENCY = 0.010
 P99_LATENCY = PROBE_TIMEOUT / 2
 
 
 @dataclass(slots=True)
 class Record:
-    """What a caller saw who asked all the time; latencies in seconds."""
+    """The responses to a caller that sends requests continuously; latencies in seconds."""
 
     statuses: set[int] = field(default_factory=set)
     failures: list[Exception] = field(default_factory=list)
@@ -48,8 +47,8 @@ class Record:
 
 
 @contextmanager
-def asking_all_the_time(address: Address) -> Iterator[Record]:
-    """Ask about 50 times a second, over a new connection each, until the block ends."""
+def continuous_requests(address: Address) -> Iterator[Record]:
+    """Send about 50 requests a second, each over a new connection, until the block ends."""
     record = Record()
     enough = threading.Event()
 
@@ -70,7 +69,7 @@ def test_the_verdict_follows_the_driver_through_its_life(
     start_driver: StartDriver, start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     sidecar = start_sidecar(HTTP, f"--probe-timeout={PROBE_TIMEOUT}s")
-    with asking_all_the_time(sidecar.address) as record:
+    with continuous_requests(sidecar.address) as record:
         sidecar.wait_for(500, "no such file")
         first = start_driver()
         sidecar.wait_for(200, "ok")
@@ -102,7 +101,9 @@ def test_the_verdict_follows_the_driver_through_its_life(
     assert record.p99() < P99_LATENCY, sorted(record.latencies)
 
 
-def test_callers_cause_no_probes(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_requests_start_no_probes_of_a_healthy_driver(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     driver.tell("delay 0.05")
     sidecar = start_sidecar(HTTP, "--probe-interval=200ms")
     sidecar.wait_for(200, "ok")
@@ -116,9 +117,9 @@ def test_callers_cause_no_probes(driver: DriverProcess, start_sidecar: StartSide
 
 
 def listen(path: Path) -> socket.socket:
-    """Return a UNIX listener; to accept a connection times out."""
+    """Return a UNIX listener with a timeout for accept."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.settimeout(PATIENCE)
+    listener.settimeout(TIMEOUT)
     listener.bind(str(path))
     listener.listen()
     return listener
@@ -127,35 +128,37 @@ def listen(path: Path) -> socket.socket:
 def test_a_probe_closes_its_connection_before_the_next_opens_one(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
-    with listen(csi_socket) as mute:
+    with listen(csi_socket) as listener:
         start_sidecar(HTTP, "--probe-timeout=100ms")
-        before, _ = mute.accept()
+        before, _ = listener.accept()
         for _ in range(10):
-            after, _ = mute.accept()
+            after, _ = listener.accept()
             assert_closed(before)
             before = after
         before.close()
 
 
-def test_a_driver_may_hang_up_on_every_caller(
+def test_a_driver_that_closes_every_connection_is_unavailable(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
-    with listen(csi_socket) as rude:
+    with listen(csi_socket) as listener:
         sidecar = start_sidecar(HTTP)
         for _ in range(10):
-            rude.accept()[0].close()
+            listener.accept()[0].close()
         assert "code = Unavailable" in sidecar.ask().body
 
 
 def assert_closed(connection: socket.socket) -> None:
-    """Read what the peer sent; it must end, and it must not be necessary to wait for the end."""
+    """Check that the peer has closed the connection already."""
     connection.settimeout(0)
     with connection:
         while connection.recv(65536):
             pass
 
 
-def test_a_hung_driver_grows_nothing(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_a_hanging_driver_adds_no_descriptors_or_threads(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     driver.tell("hang")
     sidecar = start_sidecar(HTTP, "--probe-timeout=200ms", "--probe-interval=200ms")
     early = peak_holdings(sidecar, driver, probes=4)
@@ -166,7 +169,7 @@ def test_a_hung_driver_grows_nothing(driver: DriverProcess, start_sidecar: Start
 
 
 def peak_holdings(sidecar: Sidecar, driver: DriverProcess, *, probes: int) -> Counter[str]:
-    """Return the most open files and threads seen while so many Probes begin."""
+    """Return the greatest numbers of open files and threads until so many Probes have begun."""
     peak = Counter[str]()
     process = Path("/proc") / str(sidecar.pid)
     target = driver.counts.probes + probes

@@ -1,4 +1,4 @@
-"""Where it listens, and what each listener serves."""
+"""Checks the addresses that the command listens on, and what each listener serves."""
 
 import socket
 
@@ -34,13 +34,15 @@ needs_ipv6 = pytest.mark.skipif(not host_has_ipv6(), reason="this host has no IP
         pytest.param("--health-port={}", [V4, V6], marks=needs_ipv6),
     ],
 )
-def test_it_is_reached_at(start_sidecar: StartSidecar, flag: str, hosts: list[str]) -> None:
+def test_the_addresses_that_a_flag_listens_on(
+    start_sidecar: StartSidecar, flag: str, hosts: list[str]
+) -> None:
     port = free_port()
     start_sidecar(flag.format(port))
     assert [ask(Address(host, port)).status for host in hosts] == [500] * len(hosts)
 
 
-def test_an_ipv4_address_is_not_reached_over_another(start_sidecar: StartSidecar) -> None:
+def test_one_ipv4_address_is_not_reachable_at_another(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar("--http-endpoint=127.0.0.1:0")
     with pytest.raises(ConnectionRefusedError):
         ask(Address("127.0.0.2", sidecar.address.port))

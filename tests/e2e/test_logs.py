@@ -1,4 +1,4 @@
-"""What an operator reads on stderr."""
+"""Checks the log of the running command."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from tests.csi_driver import DRIVER_NAME
 from tests.e2e.conftest import StartSidecar
 from tests.e2e.harness import (
     COMMAND,
-    PATIENCE,
+    TIMEOUT,
     Address,
     DriverProcess,
     Sidecar,
@@ -38,7 +38,7 @@ def log_lines(sidecar: Sidecar) -> list[str]:
 
 
 @pytest.mark.usefixtures("driver")
-def test_each_text_line_has_its_klog_head(start_sidecar: StartSidecar) -> None:
+def test_each_text_line_has_a_klog_header(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for_log("CSI driver name")
     assert [line for line in log_lines(sidecar) if not KLOG_LINE.match(line)] == []
@@ -93,7 +93,7 @@ def test_each_probe_is_logged_at_level_5(
 
 @contextmanager
 def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iterator[Address]:
-    """Run the command where no log tells its port; it must answer, and end with 0."""
+    """Run the command on a known port, without a log; it must respond, and exit with 0."""
     address = Address("127.0.0.1", free_port())
     flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     more = ("-v=5", "--probe-interval=100ms")
@@ -102,7 +102,7 @@ def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iter
         yield address
         assert ask(address).status == 200
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def listens(address: Address) -> bool:
@@ -110,21 +110,23 @@ def listens(address: Address) -> bool:
         return connection.connect_ex(address) == 0
 
 
-def test_a_log_that_nobody_reads_holds_nothing_up(driver: DriverProcess) -> None:
+def test_an_unread_log_delays_nothing(driver: DriverProcess) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with running(driver, COMMAND, stderr=writer):
-        driver.wait_for_probes(60)  # each has a line of some 90 bytes: far more than there is room
+        driver.wait_for_probes(
+            60
+        )  # each has a line of about 90 bytes, together far more than the pipe takes
     os.close(writer)
     os.close(reader)
 
 
-def test_a_closed_log_is_no_failure(driver: DriverProcess) -> None:
+def test_a_closed_stderr_does_not_fail_the_command(driver: DriverProcess) -> None:
     with running(driver, *CLOSING, COMMAND):
         driver.wait_for_probes(3)
 
 
 @pytest.mark.parametrize(("flag", "code"), [("-h", 0), ("--nope", 2), ("--v=1x", 2)])
 def test_closed_streams_do_not_change_the_exit_code(flag: str, code: int) -> None:
-    ended = subprocess.run([*CLOSING, COMMAND, flag], timeout=PATIENCE, check=False)  # noqa: S603 - our own command
+    ended = subprocess.run([*CLOSING, COMMAND, flag], timeout=TIMEOUT, check=False)  # noqa: S603 - our own command
     assert ended.returncode == code

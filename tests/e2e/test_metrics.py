@@ -1,4 +1,4 @@
-"""What a Prometheus server reads from the running command."""
+"""Checks the metrics of the running command, as Prometheus reads them."""
 
 import time
 from collections import Counter
@@ -34,7 +34,9 @@ def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
     )
 
 
-def test_each_end_of_a_probe_is_counted(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
+def test_each_way_that_a_probe_ends_is_counted(
+    driver: DriverProcess, start_sidecar: StartSidecar
+) -> None:
     sidecar = start_sidecar(HTTP, "--probe-timeout=200ms")
     sidecar.wait_for(200, "ok")
     driver.tell("error 9 not healthy")
@@ -63,7 +65,7 @@ def test_every_probe_is_counted_once(driver: DriverProcess, start_sidecar: Start
     counted = sum(
         calls for (_, method, _), calls in operations(sidecar.metrics()).items() if method == PROBE
     )
-    # The last that the driver saw may be in flight still, or another may have ended since.
+    # The last one may still be in flight, or another one may have ended since.
     assert before - 1 <= counted <= driver.counts.probes
 
 
@@ -108,7 +110,7 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
     )
 
 
-# A person asks with the first, Prometheus 2.42 with the second, 3.5 with the third.
+# The first is curl's, the second that of Prometheus 2.42, the third that of 3.5.
 @pytest.mark.parametrize(
     "accept",
     [
@@ -119,7 +121,7 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
     ids=["anything", "Prometheus 2", "Prometheus 3"],
 )
 @pytest.mark.usefixtures("driver")
-def test_the_references_metrics_are_all_there(start_sidecar: StartSidecar, accept: str) -> None:
+def test_all_metrics_of_the_reference_are_served(start_sidecar: StartSidecar, accept: str) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
     sidecar.wait_for_log("CSI driver name")

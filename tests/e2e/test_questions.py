@@ -1,4 +1,4 @@
-"""The health questions and pages over HTTP, in every state that the driver can be in."""
+"""Checks the health endpoints and pages over HTTP, in every state of the driver."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from tests.e2e.harness import DriverProcess, Sidecar
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 
-# What each state answers to /healthz, /livez and /readyz.
+# The status of /healthz, /livez and /readyz in each state.
 STATES = {
     "ready": [200, 200, 200],
     "not-ready": [500, 200, 500],
@@ -22,12 +22,12 @@ STATES = {
     "hang": [500, 500, 500],
 }
 
-# Seconds, far from the three that a hung driver takes; an idle machine needs a hundredth of it.
+# Seconds; a driver that hangs would take three, and an idle machine takes a hundredth of this.
 AT_ONCE = 0.25
 
 
 @pytest.mark.parametrize(("state", "statuses"), STATES.items())
-def test_alive_and_ready_are_two_questions(
+def test_livez_and_readyz_have_their_own_answers(
     driver: DriverProcess, start_sidecar: StartSidecar, state: str, statuses: list[int]
 ) -> None:
     driver.tell(state)
@@ -53,7 +53,7 @@ def test_verbose_lists_what_was_checked(driver: DriverProcess, start_sidecar: St
     )
 
 
-def test_the_pages_tell_what_runs_and_with_which_flags(start_sidecar: StartSidecar) -> None:
+def test_the_pages_show_the_version_and_the_flags(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP, "--v=1")
     assert sidecar.ask("/statusz").body.startswith("livenessprobe statusz\n")
     status = json.loads(sidecar.ask("/statusz", accept="application/json").body)
@@ -71,9 +71,9 @@ def test_every_path_is_answered(start_sidecar: StartSidecar) -> None:
     assert {status for path, status in statuses.items() if "grpc" in path} == {405}
 
 
-def test_whoever_names_no_path_is_not_told_that_all_is_well(start_sidecar: StartSidecar) -> None:
+def test_a_probe_without_a_path_is_not_healthy(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
-    assert sidecar.ask("/", accept="*/*").status == 404  # as a kubelet asks
+    assert sidecar.ask("/", accept="*/*").status == 404  # as kubelet does
 
 
 def test_a_browser_gets_the_status_page_and_its_data(
@@ -90,7 +90,7 @@ def test_a_browser_gets_the_status_page_and_its_data(
     assert "on fire" in shown["reason"]
 
 
-def test_no_answer_waits_for_a_hung_driver(
+def test_no_answer_waits_for_a_hanging_driver(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("hang")
@@ -102,7 +102,7 @@ def test_no_answer_waits_for_a_hung_driver(
 
 
 def times(sidecar: Sidecar, path: str) -> list[float]:
-    """How long ten answers take, in seconds."""
+    """Return how long each of ten requests takes, in seconds."""
     took = []
     for _ in range(10):
         started = time.monotonic()

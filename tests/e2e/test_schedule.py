@@ -1,4 +1,4 @@
-"""The schedule in the real process: what it notices between Probes, whom it follows, its bounds."""
+"""Checks the schedule in the running command: events between Probes, regular callers, bounds."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +16,23 @@ SUCCEEDED = '"Health check succeeded"'
 
 
 def wait_for_log(sidecar: Sidecar, text: str, times: int = 1) -> None:
-    """Wait for a line that nobody's request may have caused."""
+    """Wait until the log has this text so often, without sending requests."""
     wait_until(lambda: sidecar.log.count(text) >= times)
 
 
-def test_the_end_of_the_process_is_noticed_without_a_probe_that_was_due(
+def test_the_exit_of_the_driver_is_detected_between_probes(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*RARELY)
     wait_for_log(sidecar, SUCCEEDED)
     driver.signal(SIGKILL)
     wait_for_log(sidecar, FAILED)
-    sidecar.wait_for(500, "connection refused")  # the first Probe may have met it while it died
+    sidecar.wait_for(
+        500, "connection refused"
+    )  # the first Probe may have reached the dying process
 
 
-def test_a_driver_that_is_back_is_asked_at_once(
+def test_a_driver_that_is_back_is_probed_at_once(
     start_driver: StartDriver, start_sidecar: StartSidecar
 ) -> None:
     hung = start_driver()
@@ -42,7 +44,7 @@ def test_a_driver_that_is_back_is_asked_at_once(
     wait_for_log(sidecar, SUCCEEDED)
 
 
-def test_a_driver_is_replaced_while_it_is_healthy(
+def test_the_replacement_of_a_healthy_driver_is_detected(
     start_driver: StartDriver, start_sidecar: StartSidecar
 ) -> None:
     old = start_driver()
@@ -66,7 +68,7 @@ def test_one_failed_probe_fails_one_request(
     assert driver.counts.probes == 2
 
 
-def test_a_regular_caller_gets_an_answer_of_its_own_for_each_request(
+def test_each_request_of_a_regular_caller_has_a_fresh_probe(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*AUTO)
@@ -76,14 +78,14 @@ def test_a_regular_caller_gets_an_answer_of_its_own_for_each_request(
     for number in range(6):
         time.sleep(max(0.0, start + 2 * number - time.monotonic()))
         ages.append(int(sidecar.ask().headers["age"]))
-    # A Probe begins 3.25 s before a request of every 2 s, which is 1.25 s before one.
+    # A Probe begins 3.25 s before a request, with a period of 2 s that is 1.25 s before another.
     assert sorted(ages[2:])[:3] == [1, 1, 1]  # one may be late on a busy machine
-    # One for each request, one at the start, and one that may be idle.
+    # One for each request, one at the start, and at most one while idle.
     assert driver.counts.probes <= 6 + 1 + 1
     assert sidecar.log.count("period is shorter than --probe-timeout") == 1
 
 
-def test_a_storm_makes_no_more_than_a_probe_a_second(
+def test_a_burst_of_requests_starts_at_most_one_probe_a_second(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("delay 0.05")
@@ -98,7 +100,7 @@ def test_a_storm_makes_no_more_than_a_probe_a_second(
     assert counts.max_in_flight == 1
 
 
-def test_a_process_that_was_stopped_says_so_until_it_knows_better(
+def test_a_stopped_process_reports_it_until_the_next_result(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1s", "--probe-timeout=500ms", "-v=5")
@@ -106,7 +108,7 @@ def test_a_process_that_was_stopped_says_so_until_it_knows_better(
     wait_for_log(sidecar, "Probe finished", times=sidecar.log.count("Probe finished") + 1)
     sidecar.send_signal(SIGSTOP)
     driver.tell("hang")
-    time.sleep(4.0)  # an interval, a timeout and the slack
+    time.sleep(4.0)  # longer than an interval, a timeout and the slack
     sidecar.send_signal(SIGCONT)
     assert "the next one should have by now" in sidecar.ask().body
     driver.tell("ready")

@@ -1,4 +1,4 @@
-"""A Probe, or a look at the socket, that cannot be ended: its thread is stuck in the kernel."""
+"""Checks a Probe, and a check of the socket file, whose thread is stuck in the kernel."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import hanging, wedged
 from tests.e2e.conftest import FAST
-from tests.e2e.harness import PATIENCE, DriverProcess, Sidecar, ask, wait_until
+from tests.e2e.harness import TIMEOUT, DriverProcess, Sidecar, ask, wait_until
 
 COMMAND = (sys.executable, wedged.__file__)
 
@@ -22,7 +22,7 @@ def sidecar(driver: DriverProcess, csi_socket: Path, tmp_path: Path) -> Iterator
         yield sidecar
 
 
-def test_is_told_as_such_and_logged_until_it_has_ended(sidecar: Sidecar) -> None:
+def test_a_stuck_probe_is_reported_and_logged_until_it_has_ended(sidecar: Sidecar) -> None:
     sidecar.wait_for(500, "the next one should have by now")
     sidecar.wait_for_log('"Health check failed" err="the last Probe() finished')
     sidecar.wait_for(200, "ok")
@@ -30,13 +30,13 @@ def test_is_told_as_such_and_logged_until_it_has_ended(sidecar: Sidecar) -> None
     assert "DeadlineExceeded" not in sidecar.log
 
 
-def test_does_not_hold_up_the_end(sidecar: Sidecar) -> None:
+def test_a_stuck_probe_does_not_delay_the_exit(sidecar: Sidecar) -> None:
     sidecar.wait_for(500, "the next one should have by now")
     sidecar.stop()
 
 
-def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
-    """Neither the Probe nor the looks at the socket file, ten a second, come back."""
+def test_a_hanging_file_system_delays_no_answer(tmp_path: Path) -> None:
+    # Neither the Probe nor the checks of the socket file, ten a second, return.
     csi = tmp_path / "csi"
     csi.mkdir()
     namespace = ["unshare", "--map-root-user", "--mount"]
@@ -49,5 +49,5 @@ def test_a_directory_that_hangs_holds_up_no_answer(tmp_path: Path) -> None:
         started_at = time.monotonic()
         for _ in range(20):
             assert ask(sidecar.addresses[0]).body == "no Probe() has finished yet"
-            time.sleep(0.02)  # a few looks, in the meantime
-        assert time.monotonic() - started_at < PATIENCE / 2
+            time.sleep(0.02)  # some checks in the meantime
+        assert time.monotonic() - started_at < TIMEOUT / 2

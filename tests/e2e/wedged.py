@@ -1,4 +1,4 @@
-"""The sidecar, with a worker thread that is stuck for a while, as in a file system that is gone."""
+"""Runs the sidecar with a thread that is stuck for a time, as in a file system that hangs."""
 
 import sys
 import time
@@ -8,16 +8,16 @@ from livenessprobe.__main__ import main
 from livenessprobe.driver.socket_file import SocketFile
 
 STUCK = 8.0
-"""Seconds; longer than a result counts, and than the end of the program may take."""
+"""Seconds; longer than a result is valid, and than the exit may take."""
 
-looks = count(1)
-look = SocketFile.note
+calls = count(1)
+original = SocketFile.note
 
 
 def note(self: SocketFile) -> None:
-    if next(looks) == 3:
+    if next(calls) == 3:
         time.sleep(STUCK)
-    look(self)
+    original(self)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ DEFAULTS = CheckConfig(socket_path="/run/csi/socket", probe_timeout=3.0, output=
         (["--output", "json", "--output=text", "--probe-timeout=3s", "--"], DEFAULTS),
     ],
 )
-def test_what_the_arguments_say_is_what_the_config_says(
-    argv: list[str], config: CheckConfig
-) -> None:
+def test_the_config_has_the_values_of_the_arguments(argv: list[str], config: CheckConfig) -> None:
     assert parse_check(argv) == config
 
 
@@ -42,18 +40,18 @@ def test_what_the_arguments_say_is_what_the_config_says(
                 "path of the CSI driver's socket, such as /csi/csi.sock"
             ),
         ),
-        # The sidecar would ignore it, and ask another driver than was meant.
-        (["/csi/csi.sock"], 'check takes nothing but flags, and not "/csi/csi.sock"'),
-        (["--", "-\n"], r'check takes nothing but flags, and not "-\n"'),
+        # The sidecar ignores such an argument; here that would probe the wrong driver.
+        (["/csi/csi.sock"], 'check takes flags only, not "/csi/csi.sock"'),
+        (["--", "-\n"], r'check takes flags only, not "-\n"'),
     ],
 )
-def test_what_cannot_be_asked_with_is_a_matter_of_usage(argv: list[str], message: str) -> None:
+def test_invalid_arguments_are_usage_errors(argv: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_check(argv)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_is_given_where_it_is_asked_for(flag: str) -> None:
+def test_help_before_the_first_error_is_a_request_for_help(flag: str) -> None:
     with pytest.raises(HelpRequested):
         parse_check([flag, "--nope"])

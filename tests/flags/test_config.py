@@ -26,7 +26,7 @@ DEFAULTS = Config(
 
 
 def differing(config: Config) -> dict[str, Any]:
-    """What a Config says other than the defaults."""
+    """Return the fields of a Config that differ from the defaults."""
     defaults = dataclasses.asdict(DEFAULTS)
     return {
         name: value
@@ -78,7 +78,7 @@ def test_without_arguments_everything_has_its_default() -> None:
         ),
     ],
 )
-def test_what_the_arguments_say_is_what_the_config_says(
+def test_the_config_has_the_values_of_the_arguments(
     argv: list[str], expected: dict[str, Any]
 ) -> None:
     assert differing(parse(argv)) == expected
@@ -146,7 +146,7 @@ def test_what_the_arguments_say_is_what_the_config_says(
         ),
     ],
 )
-def test_a_value_that_cannot_be_read_is_refused_as_the_reference_does(
+def test_a_value_that_cannot_be_parsed_has_the_references_error(
     argv: list[str], message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -155,7 +155,7 @@ def test_a_value_that_cannot_be_read_is_refused_as_the_reference_does(
 
 
 SHARED_PATH = (
-    '--metrics-path="/healthz" is where the same address answers something else: '
+    '--metrics-path="/healthz" is already served for something else at this address: '
     "choose another path, such as /metrics"
 )
 
@@ -189,7 +189,7 @@ SHARED_PATH = (
         (
             ["--metrics-address=:1", "--metrics-path=/m?x=1"],
             (
-                '--metrics-path="/m?x=1" is the path of no request, for its ?, # or %: give it '
+                '--metrics-path="/m?x=1" has a ?, # or %, which no request\'s path has: give it '
                 "decoded and without a query, such as /metrics"
             ),
         ),
@@ -223,7 +223,7 @@ SHARED_PATH = (
         ),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_name(argv: list[str], message: str) -> None:
+def test_an_impossible_value_is_an_error_that_names_the_flag(argv: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(argv)
     assert (str(caught.value), caught.value.err) == (message, None)
@@ -241,14 +241,14 @@ def test_what_cannot_be_served_is_refused_by_name(argv: list[str], message: str)
             ["--log-json-split-stream"],
             "options.json.splitStream: Forbidden: Feature LoggingAlphaOptions is disabled",
         ),
-        # The reference looks at its logging first, too.
+        # The reference checks the logging flags first, too.
         (
             ["--logging-format=xml", "--csi-address=", "--health-port=1", "--http-endpoint=:2"],
             'format: Invalid value: "xml": Unsupported log format',
         ),
     ],
 )
-def test_a_logging_configuration_is_refused_as_kubernetes_does(argv: list[str], err: str) -> None:
+def test_an_invalid_logging_configuration_has_kubernetes_error(argv: list[str], err: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(argv)
     assert (str(caught.value), caught.value.err) == ("LoggingConfiguration is invalid", err)
@@ -286,14 +286,14 @@ NO_METRICS = (
 
 
 @pytest.mark.parametrize("path", ["/m", "/healthz", "metrics", ""])
-def test_a_metrics_path_without_metrics_is_not_looked_at(path: str) -> None:
+def test_the_metrics_path_is_not_checked_without_metrics(path: str) -> None:
     assert differing(parse([f"--metrics-path={path}"])) == {
         "metrics_path": path,
         "warnings": (NO_METRICS,),
     }
 
 
-def test_what_follows_the_last_flag_is_ignored_and_said_so() -> None:
+def test_arguments_after_the_last_flag_are_ignored_with_a_warning() -> None:
     assert differing(parse(["--v=5", "true", "--nope"])) == {
         "verbosity": 5,
         "warnings": (
@@ -305,11 +305,11 @@ def test_what_follows_the_last_flag_is_ignored_and_said_so() -> None:
     }
 
 
-def test_two_dashes_with_nothing_behind_them_ignore_nothing() -> None:
+def test_two_dashes_at_the_end_cause_no_warning() -> None:
     assert parse(["--v=5", "--"]).warnings == ()
 
 
-def test_each_thing_without_effect_is_told_once_and_in_order() -> None:
+def test_everything_without_effect_has_one_warning_in_order() -> None:
     ignored = ["--one_output", "--automaxprocs", "--log_dir=/tmp", "--one_output=false"]
     warnings = parse(["--metrics-path=/m", *ignored, "x", "y"]).warnings
     assert [warning.split()[0] for warning in warnings] == [
@@ -318,7 +318,7 @@ def test_each_thing_without_effect_is_told_once_and_in_order() -> None:
 
 
 def outcome(argv: list[str]) -> Config | Exception:
-    """Return what parse returns or raises; any other exception than its three fails the test."""
+    """Return the config or the error; any other exception than the three documented ones fails."""
     try:
         return parse(argv)
     except (UsageError, ConfigError, HelpRequested) as error:
@@ -340,7 +340,7 @@ ARGUMENTS = (
 
 
 @given(st.lists(ARGUMENTS, max_size=8))
-def test_any_command_line_ends_in_a_config_or_in_one_of_three_errors(argv: list[str]) -> None:
+def test_any_command_line_gives_a_config_or_one_of_three_errors(argv: list[str]) -> None:
     match outcome(argv):
         case Config() as config:
             assert 0 < len(config.socket_path.encode()) <= 107
@@ -360,7 +360,7 @@ SAID_AT_MOST = 1_000
 
 @pytest.mark.parametrize("text", ["x", "1", "0", "-", "/", "a=1,", "a=1,b=", "1s", "=", '"', "\n"])
 @pytest.mark.parametrize("name", FLAGS)
-def test_of_a_long_value_no_message_shows_more_than_its_beginning(name: str, text: str) -> None:
+def test_messages_show_only_the_beginning_of_a_long_value(name: str, text: str) -> None:
     long = text * (200_000 // len(text))
     served = [] if name == "http-endpoint" else ["--metrics-address=:1"]
     for argv in ([*served, f"--{name}={long}"], [f"--{name}{long}"], [f"-{long}"], [long]):
@@ -373,13 +373,13 @@ def test_of_a_long_value_no_message_shows_more_than_its_beginning(name: str, tex
                 assert len(str(error)) < SAID_AT_MOST
 
 
-def test_ignored_flags_are_all_warned_of() -> None:
+def test_every_ignored_flag_has_a_warning() -> None:
     ignored = [flag.name for flag in FLAGS.values() if flag.group is Group.IGNORED]
     warnings = parse([f"--{name}=1" for name in ignored]).warnings
     assert [warning.split()[0] for warning in warnings] == [f"--{name}" for name in ignored]
 
 
-def test_the_texts_are_those_of_every_flag_that_has_an_effect_or_was_given() -> None:
+def test_texts_has_every_flag_that_has_an_effect_or_was_given() -> None:
     texts = parse(["--v=5", "--logtostderr", "--probe-interval", "1m0s"]).texts
     given = {"v": "5", "logtostderr": "true", "probe-interval": "1m0s"}
     assert texts == {**DEFAULTS.texts, **given}

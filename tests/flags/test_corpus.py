@@ -36,16 +36,16 @@ class Manifest:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What follows the program's name, as the manifest writes it."""
+        """The arguments after the program's name, as written in the manifest."""
         return self.command[1:] + self.args
 
     @property
     def argv(self) -> list[str]:
-        """What the program is started with."""
+        """The arguments that the program gets."""
         return [expand(argument, self.env) for argument in self.arguments]
 
 
-# What stands for a value that a manifest takes from a place we do not see, by the value's name.
+# Example values for environment variables that a manifest takes from elsewhere, by their names.
 PLAUSIBLE = {
     r"PORT$": "10399",
     r"LOG_LEVEL$": "4",
@@ -60,7 +60,7 @@ def plausible(name: str) -> str:
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
-    """Expand $(VAR) as kubelet does, in env's own values too, and whatever else is left open."""
+    """Expand $(VAR) as kubelet does, in the values of env too, and other placeholders."""
 
     def value(match: re.Match[str]) -> str:
         name = match[match.lastindex or 0]
@@ -86,7 +86,7 @@ NO_PORT = r"is not a port"
 
 
 def refusal(manifest: Manifest) -> str | None:
-    """Why the manifest cannot work, seen without any knowledge of flags."""
+    """Return why the manifest cannot work, apart from its flags."""
     text = " ".join(manifest.argv)
     if "--health-port=localhost:29613" in text:
         return NO_PORT
@@ -94,7 +94,7 @@ def refusal(manifest: Manifest) -> str | None:
 
 
 def expected(manifest: Manifest) -> dict[str, Any]:
-    """What a reader of the manifest takes it to say; in the corpus every flag has its `=`."""
+    """Return the intended values of the flags; in the corpus every flag has an `=`."""
     given = dict(argument.lstrip("-").split("=") for argument in manifest.argv)
     timeout = given.get("probe-timeout", "3s")
     assert timeout.endswith("s")
@@ -114,14 +114,14 @@ def expected(manifest: Manifest) -> dict[str, Any]:
 
 
 def said(argv: list[str]) -> dict[str, Any]:
-    """What parse makes of argv, the warnings only counted and the texts left out."""
+    """Return the parsed config, with the number of warnings and without the texts."""
     config = parse(argv)
     fields = {name: getattr(config, name) for name in config.__slots__ if name != "texts"}
     return fields | {"warnings": len(config.warnings)}
 
 
 @with_corpus
-def test_every_manifest_gets_the_config_it_means_or_a_clear_refusal() -> None:
+def test_every_manifest_gives_the_intended_config_or_a_clear_error() -> None:
     verdicts: Counter[str | None] = Counter()
     for manifest in corpus():
         verdict = refusal(manifest)
@@ -135,13 +135,13 @@ def test_every_manifest_gets_the_config_it_means_or_a_clear_refusal() -> None:
         assert config["health_address"].endswith(
             expand(manifest.served_port, manifest.env).removeprefix("127.0.0.1")
         ), manifest.origin
-    # The one with the bad port is for Windows, too.
+    # The manifest with the invalid port is for Windows, too.
     assert verdicts == {None: 409, WINDOWS: 36, NO_PORT: 1}
 
 
 SOCKET = "--csi-address=/csi/csi.sock"
 
-# Each form of argument in the corpus, with what it means, or why it is refused.
+# Each form of argument in the corpus, with the intended config or the error.
 MANIFESTS: list[tuple[Manifest, dict[str, Any] | str]] = [
     (Manifest(args=(SOCKET,)), {}),
     (Manifest(command=("livenessprobe.exe",), args=(SOCKET, "--v=5")), {"verbosity": 5}),
@@ -236,7 +236,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("manifest", "meaning"), MANIFESTS)
-def test_each_form_of_argument_says_what_it_means(
+def test_each_form_of_argument_is_parsed_as_intended(
     manifest: Manifest, meaning: dict[str, Any] | str
 ) -> None:
     if isinstance(meaning, str):
@@ -247,7 +247,7 @@ def test_each_form_of_argument_says_what_it_means(
 
 
 def forms(manifest: Manifest) -> Iterator[str]:
-    """Strip arguments of what makes them differ from manifest to manifest."""
+    """Remove from arguments the parts that differ between manifests."""
     for argument in manifest.arguments:
         name, _, value = argument.partition("=")
         value = re.sub(r"(?<=\$\()\w+", lambda variable: manifest.env[variable[0]], value)
@@ -258,11 +258,11 @@ def forms(manifest: Manifest) -> Iterator[str]:
 
 
 @with_corpus
-def test_no_manifest_means_another_command_by_its_first_argument() -> None:
+def test_no_manifest_has_check_as_its_first_argument() -> None:
     assert [manifest.origin for manifest in corpus() if manifest.argv[:1] == ["check"]] == []
 
 
 @with_corpus
-def test_the_table_holds_every_form_in_the_corpus() -> None:
+def test_the_table_has_every_form_in_the_corpus() -> None:
     table = {form for manifest, _ in MANIFESTS for form in forms(manifest)}
     assert {form for manifest in corpus() for form in forms(manifest)} <= table

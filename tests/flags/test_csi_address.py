@@ -23,7 +23,7 @@ from livenessprobe.flags.csi_address import socket_path
         ("/csi/\udcff.sock", "/csi/\udcff.sock"),
     ],
 )
-def test_a_socket_address_is_reduced_to_its_path(address: str, path: str) -> None:
+def test_the_path_of_a_socket_address(address: str, path: str) -> None:
     assert socket_path(address) == path
 
 
@@ -65,7 +65,7 @@ ABSTRACT = f"is an abstract socket, which has no file: {HINT}"
         ("unix:@csi", ABSTRACT),
     ],
 )
-def test_an_address_that_is_no_unix_socket_is_refused_with_what_to_do(
+def test_an_address_that_is_not_a_unix_socket_is_an_error_with_advice(
     address: str, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=r".") as caught:

@@ -1,4 +1,4 @@
-"""What any arguments come to: a config, or an error that is documented; and each form of a flag."""
+"""Checks that any arguments give a config or a documented error, and each form of a flag."""
 
 import re
 
@@ -10,7 +10,7 @@ from livenessprobe.flags.csi_address import socket_path
 from livenessprobe.flags.go import scan
 from livenessprobe.flags.table import CHECK_FLAGS, FLAGS
 
-# What an argument can hold, and NUL, which it cannot: UTF-8, and bytes that are not.
+# The text of any argument: UTF-8, other bytes, and NUL, which a real argument cannot have.
 UTF_8 = st.characters(codec="utf-8")
 ANYTHING = st.text(UTF_8 | st.just("\udcff"))
 
@@ -22,7 +22,7 @@ ANYTHING = st.text(UTF_8 | st.just("\udcff"))
 @example("/x" * 54)
 @example("unix:/\udcff")
 @example("unix:")
-def test_any_address_leads_to_a_socket_or_is_refused(address: str) -> None:
+def test_any_address_gives_a_path_or_an_error(address: str) -> None:
     try:
         path = socket_path(address)
     except ValueError as refusal:
@@ -39,7 +39,7 @@ PATHS = st.text(UTF_8.filter("\0".__ne__), min_size=1, max_size=20)
 
 
 @given(PATHS.map("/csi/{}".format))
-def test_every_form_of_an_absolute_path_leads_to_it(path: str) -> None:
+def test_every_form_of_an_absolute_path_gives_the_path(path: str) -> None:
     forms = path, f"unix:{path}", f"unix://{path}", f"UNIX://{path}"
     assert {socket_path(form) for form in forms} == {path}
 
@@ -57,7 +57,7 @@ ARGUMENTS = (
 
 
 @given(st.lists(ARGUMENTS, max_size=6))
-def test_any_arguments_of_check_come_to_a_config_or_to_one_of_two_errors(argv: list[str]) -> None:
+def test_any_arguments_of_check_give_a_config_or_one_of_two_errors(argv: list[str]) -> None:
     try:
         config = parse_check(argv)
     except UsageError:
@@ -88,7 +88,7 @@ VALID = {
         )
     )
 )
-def test_every_form_of_a_flag_gives_it_its_value_and_the_last_one_counts(
+def test_every_form_of_a_flag_sets_its_value_and_the_last_one_counts(
     flags: list[tuple[str, str, int]],
 ) -> None:
     argv: list[str] = []

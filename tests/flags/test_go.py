@@ -14,7 +14,7 @@ KINDS = {
     "text": Kind(read=str),
     "t": Kind(read=str),
     "number": Kind(read=read_number),
-    "switch": Kind(read=read_number, switch=True),  # so "true" is never read
+    "switch": Kind(read=read_number, switch=True),  # its value "true" would be an error of `read`
     "loud": Kind(read=str, switch=True),
     "list": Kind(read=read_number, adds_up=True),
 }
@@ -42,7 +42,7 @@ KINDS = {
         (["--list=1", "--text=a", "--list", "2", "--list=3"], {"list": "1,2,3", "text": "a"}),
     ],
 )
-def test_flags_are_read_in_go_syntax(argv: list[str], given: dict[str, str]) -> None:
+def test_flags_are_parsed_in_go_syntax(argv: list[str], given: dict[str, str]) -> None:
     texts, rest = scan(argv, KINDS)
     # The order is that of first appearance.
     assert (list(texts.items()), list(rest)) == (list(given.items()), [])
@@ -59,7 +59,9 @@ def test_flags_are_read_in_go_syntax(argv: list[str], given: dict[str, str]) -> 
         (["--loud", "false", "--nope", "--help"], ["false", "--nope", "--help"]),
     ],
 )
-def test_two_dashes_or_what_is_no_flag_end_the_flags(argv: list[str], rest: list[str]) -> None:
+def test_two_dashes_or_an_argument_that_is_not_a_flag_end_the_flags(
+    argv: list[str], rest: list[str]
+) -> None:
     texts, left = scan(["-t=a", *argv], KINDS)
     assert (texts["t"], list(left)) == ("a", rest)
 
@@ -81,13 +83,13 @@ def test_two_dashes_or_what_is_no_flag_end_the_flags(argv: list[str], rest: list
         (["--list=1", "--list=a"], 'invalid value "a" for flag -list: no number'),
         (["--switch=a"], 'invalid boolean value "a" for -switch: no number'),
         (["--switch="], 'invalid boolean value "" for -switch: no number'),
-        # No argument breaks out of its line, or drives the terminal.
+        # Control characters in an argument are escaped.
         (["---a\nb"], r'bad flag syntax: "---a\nb"'),
         (["--a\x9bb"], r'flag provided but not defined: -"a\u009bb"'),
         (["--number=\n"], r'invalid value "\n" for flag -number: no number'),
     ],
 )
-def test_what_go_refuses_is_refused_in_its_words(argv: list[str], message: str) -> None:
+def test_errors_have_the_text_of_go(argv: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         scan(argv, KINDS)
     assert str(caught.value) == message
@@ -96,12 +98,12 @@ def test_what_go_refuses_is_refused_in_its_words(argv: list[str], message: str) 
 @pytest.mark.parametrize(
     "argv", [["-h"], ["--h"], ["-help"], ["--help"], ["--help=no"], ["-t=a", "-h", "--nope"]]
 )
-def test_help_is_given_where_it_is_asked_for(argv: list[str]) -> None:
+def test_help_before_the_first_error_is_a_request_for_help(argv: list[str]) -> None:
     with pytest.raises(HelpRequested):
         scan(argv, KINDS)
 
 
-def test_an_error_before_the_request_for_help_is_told_first() -> None:
+def test_an_error_before_help_is_raised() -> None:
     with pytest.raises(UsageError, match="-nope"):
         scan(["--nope", "--help"], KINDS)
 
@@ -123,12 +125,12 @@ def test_an_error_before_the_request_for_help_is_told_first() -> None:
         ("\0" * 200_000, '"' + r"\x00" * 100 + '"...'),
     ],
 )
-def test_a_quoted_text_is_short_and_harmless(text: str, quoted: str) -> None:
+def test_a_quoted_text_is_short_and_escaped(text: str, quoted: str) -> None:
     assert quote(text) == quoted
 
 
 @given(st.text(st.characters()))
-def test_whatever_is_quoted_stays_on_its_line(text: str) -> None:
+def test_any_quoted_text_is_one_line(text: str) -> None:
     quoted = quote(text)
     assert quoted.isprintable()
     assert quoted.encode()

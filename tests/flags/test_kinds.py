@@ -11,7 +11,7 @@ FALSE = ["0", "f", "F", "false", "FALSE", "False"]
 
 
 def refusal(read: Callable[[str], object], text: str) -> str | None:
-    """Why the text is refused; None: it is not."""
+    """Return the error for the text, or None."""
     try:
         read(text)
     except ValueError as error:
@@ -26,18 +26,18 @@ def test_booleans_have_go_spellings(read: Callable[[str], bool]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "maybe", "yes", "tRUE", " true", "2"])
-def test_a_plain_boolean_is_refused_without_a_reason(text: str) -> None:
+def test_the_error_of_a_boolean_has_no_reason(text: str) -> None:
     assert refusal(kinds.boolean, text) == "parse error"
 
 
 @pytest.mark.parametrize("text", ["maybe", "yes", "tRUE", " true", "2"])
-def test_automaxprocs_is_refused_with_one(text: str) -> None:
+def test_the_error_of_automaxprocs_has_a_reason(text: str) -> None:
     assert refusal(kinds.automaxprocs, text) == (
         f'strconv.ParseBool: parsing "{text}": invalid syntax'
     )
 
 
-def test_nothing_sets_automaxprocs_too() -> None:
+def test_an_empty_text_sets_automaxprocs() -> None:
     assert kinds.automaxprocs("") is True
 
 
@@ -69,7 +69,7 @@ def test_nothing_sets_automaxprocs_too() -> None:
         ("-9223372036854775808ns", -(2**63) / 10**9),
     ],
 )
-def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+def test_durations_are_parsed_as_in_go(text: str, seconds: float) -> None:
     assert kinds.duration(text) == seconds
 
 
@@ -88,7 +88,7 @@ def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
         "1." + "0" * 200_000,
     ],
 )
-def test_what_go_does_not_take_for_a_duration_is_refused(text: str) -> None:
+def test_a_text_that_is_no_duration_in_go_is_an_error(text: str) -> None:
     assert refusal(kinds.duration, text) == "parse error"
 
 
@@ -106,7 +106,7 @@ def in_mixed_units(nanoseconds: int) -> str:
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 @example(2**63 - 1)
-def test_every_duration_survives_being_written_and_read(nanoseconds: int) -> None:
+def test_every_duration_is_parsed_back(nanoseconds: int) -> None:
     for text in (
         in_mixed_units(nanoseconds),
         in_one_unit(nanoseconds, "ns", 1),
@@ -118,7 +118,7 @@ def test_every_duration_survives_being_written_and_read(nanoseconds: int) -> Non
 
 
 @given(st.text() | st.text("0123456789.+-nu\N{MICRO SIGN}msh"))
-def test_any_text_is_a_duration_or_refused(text: str) -> None:
+def test_any_text_is_a_duration_or_an_error(text: str) -> None:
     assert refusal(kinds.duration, text) in {None, "parse error"}
 
 
@@ -149,11 +149,11 @@ def test_a_level_is_a_number_of_31_bits(text: str, level: int) -> None:
         ("\N{ARABIC-INDIC DIGIT ONE}", "invalid syntax"),
         ("2147483648", "value out of range"),
         ("4294967296", "value out of range"),
-        # Go stops at the first digit too many.
+        # Go stops at the first digit that is out of range.
         ("99999999999x", "value out of range"),
     ],
 )
-def test_what_is_no_level_is_refused_in_the_words_of_strconv(text: str, problem: str) -> None:
+def test_the_errors_of_a_level_are_those_of_strconv(text: str, problem: str) -> None:
     assert refusal(kinds.level, text) == f'strconv.ParseUint: parsing "{text}": {problem}'
 
 
@@ -197,12 +197,12 @@ def test_a_quantity_may_be_zero(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1", "-1", "+.5", "4Ki", "1k", "1M", "2e3", "2E-3", "10n"])
-def test_a_quantity_may_be_something(text: str) -> None:
+def test_a_quantity_may_be_nonzero(text: str) -> None:
     assert kinds.nonzero(text) is True
 
 
 @pytest.mark.parametrize("text", ["", "big", ".", "1K", "1kB", "4ki", "1 k", "e3", "1e", "1\n"])
-def test_a_quantity_has_a_form(text: str) -> None:
+def test_a_malformed_quantity_is_an_error(text: str) -> None:
     assert refusal(kinds.nonzero, text) == "not a quantity such as 512, 1k or 4Ki"
 
 
@@ -218,14 +218,14 @@ READERS = [
 
 @pytest.mark.parametrize("read", READERS)
 @given(st.text(max_size=5), st.integers(min_value=2_000, max_value=5_000))
-def test_a_long_text_is_read_or_briefly_refused(
+def test_a_long_text_is_parsed_or_has_a_short_error(
     read: Callable[[str], object], text: str, times: int
 ) -> None:
-    # Two quotes of 100 characters, each of which may take a dozen to escape.
+    # Two quotes of 100 characters, each escaped to at most a dozen.
     assert len(refusal(read, text * times) or "") < 2_600
 
 
-def test_a_form_of_output_is_one_of_two() -> None:
+def test_an_output_format_is_text_or_json() -> None:
     assert [kinds.output(text) for text in ("text", "json")] == ["text", "json"]
     assert {refusal(kinds.output, text) for text in ("", "JSON", "yaml", "text ")} == {
         "give text or json"

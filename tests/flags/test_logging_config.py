@@ -25,7 +25,7 @@ ALPHA = "Forbidden: Feature LoggingAlphaOptions is disabled"
         {"log-text-split-stream": "F", "log-json-info-buffer-size": "0.0Ki"},
     ],
 )
-def test_what_kubernetes_accepts(values: dict[str, str]) -> None:
+def test_values_that_kubernetes_accepts(values: dict[str, str]) -> None:
     assert logging_errors(DEFAULTS | values) is None
 
 
@@ -56,13 +56,11 @@ def test_what_kubernetes_accepts(values: dict[str, str]) -> None:
         ({"log-json-info-buffer-size": "1Ki"}, f"options.json.infoBufferSize: {ALPHA}"),
     ],
 )
-def test_what_kubernetes_refuses_is_refused_in_its_words(
-    values: dict[str, str], errors: str
-) -> None:
+def test_errors_have_the_text_of_kubernetes(values: dict[str, str], errors: str) -> None:
     assert logging_errors(DEFAULTS | values) == errors
 
 
-def test_all_that_is_wrong_is_told_in_the_order_of_kubernetes() -> None:
+def test_all_errors_are_reported_in_the_order_of_kubernetes() -> None:
     everything = {
         "log-flush-frequency": "-0s",
         "logging-format": "xml",

@@ -23,18 +23,18 @@ def test_every_group_has_its_flags_together_and_in_order(
 
 
 @pytest.mark.parametrize("flag", IN_USE, ids=lambda flag: flag.name)
-def test_every_default_can_be_read(flag: Flag) -> None:
+def test_every_default_can_be_parsed(flag: Flag) -> None:
     flag.kind.read(flag.default)
 
 
 @pytest.mark.parametrize("flag", ALL, ids=lambda flag: flag.name)
-def test_every_flag_is_explained_in_sentences(flag: Flag) -> None:
+def test_the_help_of_every_flag_is_whole_sentences(flag: Flag) -> None:
     assert flag.help.endswith(".")
 
 
 @pytest.mark.parametrize("flag", IN_USE, ids=lambda flag: flag.name)
-def test_only_a_switch_has_no_word_for_its_value(flag: Flag) -> None:
-    assert flag.kind.switch is (flag.word == "")
+def test_only_a_switch_has_no_placeholder(flag: Flag) -> None:
+    assert flag.kind.switch is (flag.placeholder == "")
 
 
 def test_check_has_two_of_the_sidecars_flags_and_one_of_its_own() -> None:
@@ -43,7 +43,7 @@ def test_check_has_two_of_the_sidecars_flags_and_one_of_its_own() -> None:
     assert all(FLAGS.get(name, flag) is flag for name, flag in CHECK_FLAGS.items())
 
 
-def test_these_are_the_flags() -> None:
+def test_the_names_of_all_flags() -> None:
     in_use = {name for name, flag in FLAGS.items() if flag in IN_USE}
     assert in_use == {
         *("csi-address", "probe-timeout", "probe-interval"),

@@ -19,7 +19,7 @@ of_each_command = pytest.mark.parametrize(
 
 
 @of_each_command
-def test_it_fits_a_terminal_and_says_whose_usage_it_is(
+def test_the_usage_fits_a_terminal_and_names_its_command(
     text: str, command: str, table: dict[str, Flag]
 ) -> None:
     lines = text.splitlines()
@@ -30,7 +30,7 @@ def test_it_fits_a_terminal_and_says_whose_usage_it_is(
 
 
 @of_each_command
-def test_every_group_has_its_chapter_once_and_in_order(
+def test_every_group_has_one_section_in_order(
     text: str, command: str, table: dict[str, Flag]
 ) -> None:
     groups = dict.fromkeys(flag.group for flag in table.values())
@@ -44,12 +44,12 @@ def test_every_flag_heads_one_entry(text: str, command: str, table: dict[str, Fl
 
 
 @pytest.mark.parametrize("command", ["check", "explain"])
-def test_that_of_the_sidecar_mentions_the_other_commands(command: str) -> None:
+def test_the_usage_of_the_sidecar_mentions_the_other_commands(command: str) -> None:
     (line,) = (line for line in LINES if line.startswith(f"  livenessprobe {command} [flags]"))
     assert line.endswith(f": livenessprobe {command} --help")
 
 
-def test_a_flag_is_shown_with_its_value_and_its_default() -> None:
+def test_an_entry_has_the_placeholder_and_the_default() -> None:
     for head in [
         "--probe-timeout duration (default 3s)",
         "--http-endpoint address (default none)",
@@ -59,9 +59,9 @@ def test_a_flag_is_shown_with_its_value_and_its_default() -> None:
         assert head in HEADS
 
 
-def test_an_entry_explains_its_flags() -> None:
+def test_an_entry_has_the_help_of_its_flags() -> None:
     start = LINES.index("  --v level (default 0)")
     assert LINES[start + 1 : start + 3] == [
-        "      How much is logged: 0 tells changes of the driver's health, 5 every",
+        "      How much is logged: at 0 changes of the driver's health, at 5 every",
         "      Probe() too.",
     ]

@@ -23,7 +23,7 @@ def result(status: ProbeStatus, finished_at: float = 100.0) -> ProbeResult:
 
 @pytest.mark.parametrize("status", ProbeStatus)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_has_an_answer_for_every_status(
+def test_the_answer_to_every_question_for_every_status(
     question: Question, status: ProbeStatus
 ) -> None:
     healthy = ANSWERS[status][QUESTIONS.index(question)]
@@ -46,7 +46,7 @@ def test_before_the_first_result_nothing_is_known(question: Question) -> None:
 
 @pytest.mark.parametrize("status", ProbeStatus)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_result_counts_until_its_time_is_over(question: Question, status: ProbeStatus) -> None:
+def test_a_result_is_used_until_it_expires(question: Question, status: ProbeStatus) -> None:
     last = result(status, finished_at=100.0)
     late, early = (judge(question, last, now=now, valid_until=106.0) for now in (106.0, 100.0))
     assert (late.healthy, late.reason) == (early.healthy, early.reason)
@@ -54,7 +54,7 @@ def test_a_result_counts_until_its_time_is_over(question: Question, status: Prob
 
 @pytest.mark.parametrize("status", ProbeStatus)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_an_older_result_says_only_that_the_prober_is_stuck(
+def test_an_expired_result_is_unhealthy_and_the_reason_is_the_prober(
     question: Question, status: ProbeStatus
 ) -> None:
     last = result(status, finished_at=100.0)

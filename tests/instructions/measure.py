@@ -35,7 +35,7 @@ FIRST_PROBES = 5
 KUBELET = Pattern(name="kubelet")
 
 # Seconds until a process has asked the driver for the first time. About ten are expected.
-PATIENCE = 200.0
+TIMEOUT = 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def _probing() -> int:
 
 
 def _wait_for_probes(driver: Driver, number: int) -> None:
-    wait_until(lambda: driver.count() >= number, PATIENCE)
+    wait_until(lambda: driver.count() >= number, TIMEOUT)
 
 
 class _Counted:

@@ -31,7 +31,7 @@ def _forget_configuration() -> Iterator[None]:
 
 @pytest.fixture
 def _fixed_header(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every record is made now, here, by process 24900."""
+    """Fix the time, the source line and the process id of records."""
 
     class FixedRecord(logging.LogRecord):
         def __init__(self, *args: object, **kwargs: object) -> None:
@@ -57,7 +57,7 @@ def written_to(
     verbosity: int = 0,
     vmodule: tuple[tuple[str, int], ...] = (),
 ) -> StringIO:
-    """Configure the logs, and return the stream that they go to."""
+    """Configure logging to a stream in memory, and return that."""
     stream = StringIO()
     klog.configure(
         stream=stream, logging_format=logging_format, verbosity=verbosity, vmodule=vmodule
@@ -229,7 +229,7 @@ ANY_TEXT = st.text(st.characters()) | st.text(
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_no_value_forges_a_text_line(message: str, value: str) -> None:
+def test_no_value_can_forge_a_text_line(message: str, value: str) -> None:
     stream = written_to()
     LOG.error(message, err=value)
     written = stream.getvalue()
@@ -247,7 +247,7 @@ def test_a_quoted_value_can_be_read_back(value: str) -> None:
     stream = written_to()
     LOG.info(value)
     quoted = stream.getvalue().partition("] ")[2]
-    # Every escape of Go's that is used here means the same in Python.
+    # The escapes of Go that are used here have the same meaning in Python.
     assert ast.literal_eval(quoted) == value
 
 
@@ -311,7 +311,7 @@ def test_an_error_has_no_stacktrace() -> None:
 # Verbosity
 
 
-def test_verbosity_bounds_information_only() -> None:
+def test_verbosity_limits_informational_messages_only() -> None:
     stream = written_to(verbosity=2)
     for v in range(5):
         LOG.info("information", v=v)
@@ -334,12 +334,15 @@ def test_verbosity_bounds_information_only() -> None:
         ([("Pages", 5)], 2),
         ([("pages.py", 5)], 2),
         ([("livenessprobe", 5)], 2),
-        ([("livenessprobe/pages", 5)], 2),  # a path is matched as a whole
+        ([("livenessprobe/pages", 5)], 2),  # a pattern with a slash has to match the whole path
         ([("page", 5)], 2),
         ([("pages", 1)], 2),
         ([("prober", 9), ("pages", 3)], 3),
         ([("pages", 3), ("*", 9)], 3),
-        ([("pages", 1), ("*", 9)], 2),  # the first match counts, even if it raises nothing
+        (
+            [("pages", 1), ("*", 9)],
+            2,
+        ),  # the first match counts, even if it does not raise the level
     ],
 )
 def test_vmodule_raises_the_verbosity_of_matching_files(
@@ -397,7 +400,7 @@ def test_records_of_libraries_in_json() -> None:
 
 def test_a_malformed_call_is_shown_where_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        # Without pytest's own handler, which raises on such a call.
+        # Without pytest's own handler, which would raise.
         patch.setattr(logging.getLogger(), "handlers", [])
         stream = written_to()
         arguments = ("three",)
@@ -423,11 +426,11 @@ class Closed(StringIO):
 
 
 @pytest.mark.parametrize("stream", [BrokenPipe(), Closed()])
-def test_a_line_that_cannot_be_written_is_dropped_in_silence(
+def test_a_line_that_cannot_be_written_raises_nothing(
     stream: StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert logging.raiseExceptions  # as it is by default
     klog.configure(stream=stream, logging_format="text", verbosity=0)
-    LOG.info("nobody reads this")
+    LOG.info("not written")
     LIBRARY.error("nor this")
     assert capsys.readouterr() == ("", "")

@@ -15,7 +15,7 @@ CAPACITY = 4096
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """A pipe of one page; a write that waited would never end."""
+    """A pipe with room for one page and no reader, so that a blocking write would never end."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CAPACITY)
     with os.fdopen(writer, "w") as stream:
@@ -23,13 +23,13 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
         os.close(reader)
 
 
-def test_what_there_is_room_for_is_written_whole(pipe: tuple[int, TextIO]) -> None:
+def test_text_that_fits_is_written_whole(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     assert write_nowait(stream, "one\n") == 4
     assert os.read(reader, CAPACITY) == b"one\n"
 
 
-def test_what_there_is_no_room_for_is_dropped(pipe: tuple[int, TextIO]) -> None:
+def test_text_that_does_not_fit_is_dropped(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     assert 0 < write_nowait(stream, "x" * 10 * CAPACITY) < 10 * CAPACITY
     assert write_nowait(stream, "more\n") == 0
@@ -38,13 +38,13 @@ def test_what_there_is_no_room_for_is_dropped(pipe: tuple[int, TextIO]) -> None:
     assert os.read(reader, CAPACITY) == b"again\n"
 
 
-def test_a_stream_in_memory_has_room() -> None:
+def test_a_stream_in_memory_takes_all_text() -> None:
     stream = io.StringIO()
     assert write_nowait(stream, "☃" * CAPACITY) == CAPACITY
     assert stream.getvalue() == "☃" * CAPACITY
 
 
-def test_the_log_says_how_many_lines_were_dropped(pipe: tuple[int, TextIO]) -> None:
+def test_the_number_of_dropped_lines_is_logged(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     klog.configure(stream=stream, logging_format="text", verbosity=0)
     log = klog.get_logger(__name__)
@@ -58,11 +58,11 @@ def test_the_log_says_how_many_lines_were_dropped(pipe: tuple[int, TextIO]) -> N
         klog.configure(stream=io.StringIO(), logging_format="text", verbosity=0)
     notice, found = os.read(reader, CAPACITY).decode().splitlines()
     assert notice.startswith("W")
-    assert notice.endswith('] "Log lines were dropped: nobody read them" lines=3')
+    assert notice.endswith('] "Log lines were dropped: stderr is not read" lines=3')
     assert found.endswith('] "found"')
 
 
-def test_what_was_cut_short_keeps_its_line_to_itself(pipe: tuple[int, TextIO]) -> None:
+def test_a_line_that_was_cut_short_is_ended_before_the_next(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     klog.configure(stream=stream, logging_format="json", verbosity=0)
     log = klog.get_logger(__name__)
@@ -81,7 +81,7 @@ def test_what_was_cut_short_keeps_its_line_to_itself(pipe: tuple[int, TextIO]) -
     assert json.loads(os.read(reader, CAPACITY))["msg"] == "found too"
 
 
-def test_what_ended_with_a_line_is_followed_by_the_next(pipe: tuple[int, TextIO]) -> None:
+def test_no_empty_line_follows_a_write_that_ended_with_a_line(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     klog.configure(stream=stream, logging_format="json", verbosity=0)
     log = klog.get_logger(__name__)

@@ -6,14 +6,14 @@ from livenessprobe.health.errors import DeadlineExceededError
 from livenessprobe.probing.deadline import call_within
 
 
-async def test_the_call_is_told_its_deadline_and_its_answer_returned(
+async def test_the_call_gets_its_timeout_and_its_result_is_returned(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def call(seconds: float) -> str:
         await trio.sleep(2.9)
-        return f"told {seconds}"
+        return f"got {seconds}"
 
-    assert await call_within(3.0, call) == "told 3.0"
+    assert await call_within(3.0, call) == "got 3.0"
 
 
 async def test_a_call_that_takes_longer_is_cancelled_at_its_deadline(
@@ -21,11 +21,11 @@ async def test_a_call_that_takes_longer_is_cancelled_at_its_deadline(
 ) -> None:
     start = trio.current_time()
     with pytest.raises(DeadlineExceededError):
-        await call_within(3.0, trio.sleep)  # told 3.0, and so exactly late
+        await call_within(3.0, trio.sleep)  # its argument is 3.0, so it ends at the deadline
     assert trio.current_time() - start == pytest.approx(3.0)
 
 
-async def test_an_outer_cancellation_is_no_missed_deadline(
+async def test_cancellation_from_outside_raises_no_deadline_error(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def hang(_: float) -> None:

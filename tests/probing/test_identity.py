@@ -19,19 +19,19 @@ def result(status: ProbeStatus) -> ProbeResult:
 
 
 class FakeDriver:
-    """Tells `name`, or raises it; None is a hang."""
+    """Returns `name`, or raises it; hangs if it is None."""
 
     def __init__(self, name: str | DriverError | None) -> None:
         self.name = name
-        self.asked_at: list[float] = []
+        self.called_at: list[float] = []
         self.calls: list[str | None] = []
 
     @property
-    def asked(self) -> int:
-        return len(self.asked_at)
+    def call_count(self) -> int:
+        return len(self.called_at)
 
     async def get_name(self, _: float) -> str:
-        self.asked_at.append(trio.current_time())
+        self.called_at.append(trio.current_time())
         if self.name is None:
             await trio.sleep_forever()
         if isinstance(self.name, DriverError):
@@ -55,7 +55,7 @@ async def running(driver: FakeDriver) -> AsyncIterator[Identity]:
 
 
 async def after(identity: Identity, *statuses: ProbeStatus) -> str | None:
-    """Feed results, let the task settle, and return the name known then."""
+    """Pass results to `observe`, and return the name known after the task has run."""
     for status in statuses:
         identity.observe(result(status))
         await trio.testing.wait_all_tasks_blocked()
@@ -63,7 +63,7 @@ async def after(identity: Identity, *statuses: ProbeStatus) -> str | None:
 
 
 @pytest.mark.parametrize("status", [ProbeStatus.READY, ProbeStatus.NOT_READY, ProbeStatus.FAILED])
-async def test_the_name_is_asked_for_after_a_probe_that_was_answered(
+async def test_the_name_is_requested_after_an_answered_probe(
     autojump_clock: Clock, status: ProbeStatus
 ) -> None:
     driver = FakeDriver("fake.csi.example.com")
@@ -74,23 +74,23 @@ async def test_the_name_is_asked_for_after_a_probe_that_was_answered(
 
 
 @pytest.mark.parametrize("status", [ProbeStatus.UNREACHABLE, ProbeStatus.TIMED_OUT])
-async def test_a_driver_that_does_not_answer_is_not_asked(
+async def test_the_name_is_not_requested_while_probes_are_not_answered(
     autojump_clock: Clock, status: ProbeStatus
 ) -> None:
     driver = FakeDriver("fake.csi.example.com")
     async with running(driver) as identity:
         assert await after(identity, status, status) is None
-    assert driver.asked == 0
+    assert driver.call_count == 0
 
 
-async def test_a_known_name_is_not_asked_for_again(autojump_clock: Clock) -> None:
+async def test_a_known_name_is_not_requested_again(autojump_clock: Clock) -> None:
     driver = FakeDriver("fake.csi.example.com")
     async with running(driver) as identity:
         await after(identity, *[ProbeStatus.READY] * 5)
-    assert driver.asked == 1
+    assert driver.call_count == 1
 
 
-async def test_after_the_driver_was_away_it_is_asked_again_and_keeps_its_name_meanwhile(
+async def test_the_name_is_kept_while_the_driver_is_unreachable_and_requested_again_after(
     autojump_clock: Clock,
 ) -> None:
     driver = FakeDriver("old.csi.example.com")
@@ -99,10 +99,10 @@ async def test_after_the_driver_was_away_it_is_asked_again_and_keeps_its_name_me
         driver.name = "new.csi.example.com"
         assert await after(identity, ProbeStatus.UNREACHABLE) == "old.csi.example.com"
         assert await after(identity, ProbeStatus.READY) == "new.csi.example.com"
-    assert driver.asked == 2
+    assert driver.call_count == 2
 
 
-async def test_the_same_driver_coming_back_is_logged_once(
+async def test_the_same_name_is_logged_once(
     autojump_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(FakeDriver("fake.csi.example.com")) as identity:
@@ -110,27 +110,27 @@ async def test_the_same_driver_coming_back_is_logged_once(
     assert [record.message for record in caplog.records] == ["CSI driver name"]
 
 
-REFUSALS: list[tuple[DriverError | None, str | None]] = [
+ERRORS: list[tuple[DriverError | None, str | None]] = [
     (RPCError("Unimplemented", "no"), "Unimplemented"),
     (DriverUnreachableError("gone"), None),
     (None, "DeadlineExceeded"),
 ]
 
 
-@pytest.mark.parametrize(("refusal", "grpc_status"), REFUSALS)
-async def test_a_driver_that_does_not_tell_is_asked_ever_more_seldom_and_logged_once(
+@pytest.mark.parametrize(("error", "grpc_status"), ERRORS)
+async def test_failed_calls_are_retried_with_backoff_and_logged_once(
     autojump_clock: Clock,
     caplog: pytest.LogCaptureFixture,
-    refusal: DriverError | None,
+    error: DriverError | None,
     grpc_status: str | None,
 ) -> None:
-    driver = FakeDriver(refusal)
+    driver = FakeDriver(error)
     async with running(driver) as identity:
         for _ in range(1000):
             await after(identity, ProbeStatus.READY)
             await trio.sleep(1.0)
-        took = 3.0 if refusal is None else 0.0
-        assert [later - asked - took for asked, later in pairwise(driver.asked_at)] == [
+        took = 3.0 if error is None else 0.0
+        assert [later - asked - took for asked, later in pairwise(driver.called_at)] == [
             pytest.approx(pause, abs=1.0) for pause in (10, 20, 40, 80, 160, 300, 300)
         ]
         assert identity.driver_name is None
@@ -144,16 +144,16 @@ async def test_a_driver_that_does_not_tell_is_asked_ever_more_seldom_and_logged_
     ]
 
 
-AWAY: list[Callable[[Identity], None]] = [
+RESTARTS: list[Callable[[Identity], None]] = [
     Identity.recreated,
     Identity.disconnected,
     lambda identity: identity.observe(result(ProbeStatus.UNREACHABLE)),
 ]
 
 
-@pytest.mark.parametrize("went_away", AWAY)
-async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_reaches_it(
-    autojump_clock: Clock, went_away: Callable[[Identity], None]
+@pytest.mark.parametrize("restart", RESTARTS)
+async def test_a_driver_that_may_have_restarted_is_called_after_the_next_answered_probe(
+    autojump_clock: Clock, restart: Callable[[Identity], None]
 ) -> None:
     driver = FakeDriver(RPCError("Unimplemented", "no"))
     async with running(driver) as identity:
@@ -161,16 +161,16 @@ async def test_a_driver_that_may_be_another_is_asked_after_the_next_probe_that_r
             await after(identity, ProbeStatus.READY)
             await trio.sleep(MAX_RETRY)
         await after(identity, ProbeStatus.READY, ProbeStatus.READY)
-        asked = driver.asked
+        before = driver.call_count
         driver.name = "new.csi"
-        went_away(identity)
+        restart(identity)
         await trio.testing.wait_all_tasks_blocked()
-        assert driver.asked == asked
+        assert driver.call_count == before
         assert await after(identity, ProbeStatus.READY) == "new.csi"
-        assert driver.asked == asked + 1
+        assert driver.call_count == before + 1
 
 
-async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock) -> None:
+async def test_the_backoff_starts_anew_after_a_restart(autojump_clock: Clock) -> None:
     driver = FakeDriver(RPCError("Unimplemented", "no"))
     async with running(driver) as identity:
         await after(identity, ProbeStatus.READY)
@@ -178,13 +178,13 @@ async def test_after_that_it_is_asked_as_often_as_at_first(autojump_clock: Clock
         await after(identity, ProbeStatus.READY)
         identity.recreated()
         await after(identity, ProbeStatus.READY)
-        asked = driver.asked
+        before = driver.call_count
         await after(identity, ProbeStatus.READY)
         await trio.sleep(RETRY + 0.1)
-        assert driver.asked == asked + 1
+        assert driver.call_count == before + 1
 
 
-async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock: Clock) -> None:
+async def test_a_driver_replaced_during_the_call_is_called_again(autojump_clock: Clock) -> None:
     gate = trio.Event()
     names = ["old.csi.example.com", "new.csi.example.com"]
 
@@ -205,11 +205,11 @@ async def test_a_driver_replaced_while_it_is_asked_is_asked_again(autojump_clock
         nursery.cancel_scope.cancel()
 
 
-async def test_another_driver_is_asked_for_its_name(autojump_clock: Clock) -> None:
+async def test_the_name_of_a_new_driver_is_requested(autojump_clock: Clock) -> None:
     driver = FakeDriver("old.csi")
     async with running(driver) as identity:
         assert await after(identity, ProbeStatus.READY) == "old.csi"
         driver.name = "new.csi"
         identity.recreated()
         assert await after(identity, ProbeStatus.READY) == "new.csi"
-    assert driver.asked == 2
+    assert driver.call_count == 2

@@ -70,5 +70,5 @@ async def test_every_way_a_probe_can_end_is_a_result(
     )
 
 
-def test_the_outcomes_above_are_all_there_are() -> None:
+def test_every_status_has_an_outcome_above() -> None:
     assert {status for _, status, *_ in OUTCOMES} == set(ProbeStatus)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def results_within(seconds: float, probe: Probe) -> list[ProbeResult]:
-    """Probe once a second for so long."""
+    """Probe once a second for so many seconds; return the results."""
     results: list[ProbeResult] = []
     prober = Prober(probe, results.append, interval=1.0, probe_timeout=3.0)
     with trio.move_on_after(seconds):
@@ -30,7 +30,7 @@ async def results_within(seconds: float, probe: Probe) -> list[ProbeResult]:
 
 
 async def test_probes_start_one_interval_apart(autojump_clock: trio.testing.MockClock) -> None:
-    # Every second from 0 on, so within 9.5 s ten times.
+    # Every second from 0 s on, so ten times within 9.5 s.
     start = trio.current_time()
     results = await results_within(9.5, answering(ready=True, after=0.1))
     assert [result.finished_at - start for result in results] == pytest.approx(
@@ -38,7 +38,7 @@ async def test_probes_start_one_interval_apart(autojump_clock: trio.testing.Mock
     )
 
 
-async def test_a_hung_driver_is_probed_again_as_soon_as_the_deadline_passed(
+async def test_a_hanging_driver_is_probed_again_right_after_the_deadline(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Deadlines at 3, 6 and 9 s; the Probe that started at 9 s has not ended.
@@ -62,7 +62,7 @@ async def test_never_more_than_one_probe_is_in_flight(
         return True
 
     results = await results_within(20.0, probe)
-    assert len(results) == 7  # at 2.5, 5, ... 17.5 s; the one at 20 s is cut off
+    assert len(results) == 7  # at 2.5, 5, ... 17.5 s; the one that would end at 20 s is cancelled
     assert most_in_flight == 1
     assert in_flight == 0
 
@@ -76,7 +76,7 @@ async def test_a_bug_in_a_probe_ends_the_prober(autojump_clock: trio.testing.Moc
 
 
 class Running:
-    """A prober in auto mode in front of a driver of which `outcome` is the next answer."""
+    """A prober in auto mode, with a driver whose next reply is `outcome`."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.outcome: Probe = answering(ready=True)
@@ -91,13 +91,13 @@ class Running:
         return await self.outcome(timeout)
 
 
-async def test_before_the_first_result_a_caller_hears_that_nothing_is_known(
+async def test_before_the_first_result_the_answer_is_that_nothing_is_known(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     assert Running(nursery).prober.handle_request(Question.HEALTHZ) is NOTHING_KNOWN
 
 
-async def test_a_caller_gets_the_last_result_and_calls_for_the_next(
+async def test_a_request_gets_the_last_result_and_starts_a_probe(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -123,7 +123,7 @@ async def test_an_event_starts_a_probe_at_once(
     assert running.prober.handle_request(Question.HEALTHZ).reason == "gone"
 
 
-async def test_what_happens_during_a_probe_is_no_news_to_it(
+async def test_events_during_a_probe_start_no_further_probe(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -135,7 +135,7 @@ async def test_what_happens_during_a_probe_is_no_news_to_it(
     assert running.starts == [0.0]
 
 
-async def test_a_halt_makes_the_last_result_expire_until_the_next_and_is_logged(
+async def test_after_a_stall_the_last_result_has_expired_and_this_is_logged(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
@@ -144,36 +144,36 @@ async def test_a_halt_makes_the_last_result_expire_until_the_next_and_is_logged(
     running = Running(nursery)
     await trio.sleep(1.0)
     autojump_clock.jump(60.0)
-    for _ in range(3):  # before any other task has noticed the time
+    for _ in range(3):  # before any other task has run
         verdict = running.prober.handle_request(Question.HEALTHZ)
         assert not verdict.healthy
         assert "finished 61s ago, the next one should have by now" in verdict.reason
     await trio.sleep(0.1)
     assert running.prober.handle_request(Question.HEALTHZ).healthy
     assert running.starts == pytest.approx([0.0, 61.0])
-    told = capsys.readouterr().err.splitlines()
-    assert ["Health check failed" in line for line in told] == [True, False]
-    assert ["No Probe finished for long" in line for line in told] == [False, True]
+    lines = capsys.readouterr().err.splitlines()
+    assert ["Health check failed" in line for line in lines] == [True, False]
+    assert ["No Probe finished for long" in line for line in lines] == [False, True]
     assert running.prober.missed_deadlines == 1
-    assert running.prober.lag == pytest.approx(51.0)  # behind the one that was due after 10 s
+    assert running.prober.lag == pytest.approx(51.0)  # the next one was due at 10 s
 
 
-async def test_a_halt_counts_once_as_a_missed_deadline_and_a_short_one_does_not(
+async def test_a_long_stall_counts_as_one_missed_deadline_and_a_short_one_as_none(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
-    for halt, missed in (1.0, 0), (60.0, 1):
+    for stall, missed in (1.0, 0), (60.0, 1):
         await trio.sleep(1.0)
         running.outcome = answering(ready=True, after=10.0)
         running.prober.disconnected()
         await trio.sleep(0.1)
         running.outcome = answering(ready=True)
-        autojump_clock.jump(3.0 + halt)
+        autojump_clock.jump(3.0 + stall)
         await trio.sleep(1.0)
         assert running.prober.missed_deadlines == missed
 
 
-async def test_who_only_looks_on_changes_nothing(
+async def test_reading_the_verdict_changes_nothing(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     running = Running(nursery)
@@ -186,27 +186,30 @@ async def test_who_only_looks_on_changes_nothing(
     assert not list(running.prober.schedule.callers)
 
 
-async def test_a_halt_during_a_probe_is_not_blamed_on_the_driver(
+async def test_a_probe_that_times_out_during_a_stall_is_discarded(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     klog.configure(stream=sys.stderr, logging_format="text", verbosity=0)
     running = Running(nursery)
-    running.outcome = answering(ready=True, after=10.0)  # the halt is longer
+    running.outcome = answering(ready=True, after=10.0)  # the stall is longer
     await trio.sleep(0.1)
     running.outcome = answering(ready=True)
     autojump_clock.jump(60.0)
     await trio.sleep(1.0)
     assert [result.status for result in running.results] == [ProbeStatus.READY]
     assert running.starts == pytest.approx([0.0, 60.1])
-    assert running.prober.missed_deadlines == 0  # there was no result that it could outlive
-    assert running.prober.lag == pytest.approx(0.0)  # the next began as soon as it could
-    assert "it says nothing of the driver: livenessprobe was stopped" in capsys.readouterr().err
+    assert running.prober.missed_deadlines == 0  # there was no earlier result that could expire
+    assert running.prober.lag == pytest.approx(0.0)  # the next one began at once
+    assert (
+        "Discarded a Probe that ended after its deadline: livenessprobe was stopped"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("period", "lines"), [(2.0, 1), (3.0, 0)])
-async def test_a_period_shorter_than_the_timeout_is_logged_once_a_caller_has_it(
+async def test_a_period_shorter_than_the_timeout_is_logged_once(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
     capsys: pytest.CaptureFixture[str],
@@ -217,7 +220,7 @@ async def test_a_period_shorter_than_the_timeout_is_logged_once_a_caller_has_it(
     running = Running(nursery)
     for number in range(5):
         running.prober.handle_request(Question.HEALTHZ)
-        if number == 1:  # might be by chance
+        if number == 1:  # two requests may be a coincidence
             assert capsys.readouterr().err == ""
         await trio.sleep(period)
     logged = capsys.readouterr().err.splitlines()

@@ -1,8 +1,8 @@
-"""What holds for prober, schedule and verdict together, as the driver and its callers see it.
+"""Checks the invariants of prober, schedule and verdict, as the driver and its callers see them.
 
-The prober is the real one, on a clock that stands still but in `wait`, where everything happens at
-its time, and in `halt`, where time passes while nothing runs: a stopped process, a starved one, a
-suspended host. Nobody looks at the schedule here; what is right follows from what the driver saw.
+The prober is the real one. Its clock advances only in `wait`, where every task runs at its time,
+and in `stall`, where no task runs: the process is stopped or starved, or the host suspended. The
+expected behaviour follows from the calls that the driver has seen, not from the schedule.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INTERVALS = st.sampled_from([None, None, None, 0.5, 10.0, 3600.0])
 TIMEOUTS = st.sampled_from([0.1, 1.0, 3.0, 30.0])
 LATENCIES = st.sampled_from([0.0, 0.002, 0.002, 0.3, 1.7, 1e9])
 STUCK = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.5, 5.0, 100.0])
-"""Seconds for which not even its deadline ends a Probe, as in a file system that is gone."""
+"""Seconds for which a Probe cannot be cancelled, as in a file system that hangs."""
 QUESTIONS = st.lists(st.sampled_from(Question), min_size=1, unique=True)
 GAPS = st.lists(st.floats(0.0, 2.0), max_size=20) | st.just([0.05] * 60)
 
@@ -49,7 +49,7 @@ ERRORS: dict[ProbeStatus, DriverError] = {
     ProbeStatus.TIMED_OUT: DeadlineExceededError(),
 }
 
-# The verdicts by yes, written down once more.
+# The statuses that answer each question by yes, independently of the program's table.
 YES = {
     Question.HEALTHZ: {ProbeStatus.READY},
     Question.LIVEZ: {ProbeStatus.READY, ProbeStatus.NOT_READY},
@@ -57,10 +57,10 @@ YES = {
 }
 
 SPACING = 1.0
-"""Seconds between two Probes, and between two answers that no one failure may give."""
+"""Seconds between two Probes, and between two unhealthy answers from different results."""
 
 ROUNDING = 1e-6
-"""Seconds; times are sums of others, and the clock's are large numbers."""
+"""Seconds of rounding error: times are sums, and the clock's are large numbers."""
 
 
 class ProberMachine(RuleBasedStateMachine):
@@ -74,13 +74,17 @@ class ProberMachine(RuleBasedStateMachine):
         self.status, self.latency, self.stuck = ProbeStatus.READY, 0.002, 0.0
         self.began: list[float] = []  # every Probe
         self.in_flight = False
-        self.last: tuple[ProbeStatus, float] | None = None  # the last that says something: its end
+        self.last: tuple[ProbeStatus, float] | None = (
+            None  # status and end of the last that was not discarded
+        )
         self.published: list[ProbeResult] = []
-        self.first_no: dict[Question, float] = {}  # of those that rest on the last one
-        self.lost = 0.0  # seconds since the last one, to halts and to Probes that say nothing
-        self.all_have_run = True  # since time passed
+        self.first_unhealthy: dict[
+            Question, float
+        ] = {}  # first unhealthy answers from the last result
+        self.lost = 0.0  # seconds of stalls and discarded Probes since `last`
+        self.all_tasks_have_run = True  # whether all tasks have run since the clock advanced
         self.out_of_turn = 0  # Probes that came too soon after the one before
-        self.may_be_out_of_turn = 0  # called for by anything else than time and requests
+        self.may_be_out_of_turn = 0  # started by other events than time and requests
         self.wrong: list[str] = []
 
     @initialize(interval=INTERVALS, timeout=TIMEOUTS)
@@ -137,11 +141,11 @@ class ProberMachine(RuleBasedStateMachine):
         late = self.overtime(now)
         self.in_flight = False
         if how is ProbeStatus.TIMED_OUT and late > LATENESS:
-            self.may_be_out_of_turn += 2  # that one again, and the next in its time
+            self.may_be_out_of_turn += 2  # the repeated one, and the next one on schedule
             self.lost += now - self.began[-1]
         else:
             self.last = how, now
-            self.first_no.clear()
+            self.first_unhealthy.clear()
             self.lost = 0.0
 
     def publish(self, result: ProbeResult) -> None:
@@ -154,7 +158,7 @@ class ProberMachine(RuleBasedStateMachine):
         assert self.wrong == []
 
     @invariant()
-    def nobody_makes_probes_follow_one_another_faster(self) -> None:
+    def probes_keep_their_spacing(self) -> None:
         assert self.out_of_turn <= self.may_be_out_of_turn
 
     @rule(
@@ -176,8 +180,8 @@ class ProberMachine(RuleBasedStateMachine):
         in_trio(self.ask_apart, questions, gaps)
 
     @rule(event=st.sampled_from([Prober.disconnected, Prober.recreated]))
-    def tell(self, event: Callable[[Prober], object]) -> None:
-        # The second is for what is seen of a new socket while it is probed.
+    def report(self, event: Callable[[Prober], object]) -> None:
+        # `recreated` may count twice: it may be reported again during the Probe that follows.
         self.may_be_out_of_turn += 1 if event is Prober.disconnected else 2
         in_trio(self.let_pass, 0.0, partial(event, self.prober))
 
@@ -188,7 +192,7 @@ class ProberMachine(RuleBasedStateMachine):
         in_trio(self.let_pass, seconds)
 
     async def let_pass(self, seconds: float, do: Callable[[], None] = lambda: None) -> None:
-        """Let time pass; do something while none passes; all that follows has happened then."""
+        """Advance the clock, let all tasks run, call `do`, and let all tasks run again."""
         self.clock.autojump_threshold = 0
         await trio.sleep(seconds)
         self.clock.autojump_threshold = inf
@@ -197,17 +201,17 @@ class ProberMachine(RuleBasedStateMachine):
         await trio.testing.wait_all_tasks_blocked()
 
     @rule(seconds=st.floats(min_value=0.001, max_value=10_000.0), questions=QUESTIONS)
-    def halt(self, seconds: float, questions: list[Question]) -> None:
-        in_trio(self.let_pass, 0.0, partial(self.halt_and_ask, seconds, questions))
+    def stall(self, seconds: float, questions: list[Question]) -> None:
+        in_trio(self.let_pass, 0.0, partial(self.stall_and_ask, seconds, questions))
 
-    def halt_and_ask(self, seconds: float, questions: list[Question]) -> None:
-        """Ask when time has passed and nobody has noticed yet."""
+    def stall_and_ask(self, seconds: float, questions: list[Question]) -> None:
+        """Advance the clock, and send requests before any task has run."""
         self.lost += seconds
-        self.may_be_out_of_turn += 1  # what was due meanwhile comes late, and the next in its time
+        self.may_be_out_of_turn += 1  # the one due in the stall is late, the next one is not
         self.clock.jump(seconds)
-        self.all_have_run = False
+        self.all_tasks_have_run = False
         self.check_answers(questions)
-        self.all_have_run = True
+        self.all_tasks_have_run = True
 
     # The callers
 
@@ -239,23 +243,23 @@ class ProberMachine(RuleBasedStateMachine):
         if verdict.healthy:
             assert how in YES[question]
             assert verdict.age <= self.longest_gap() + ROUNDING
-        elif verdict.is_expired:  # then it is the host's fault, and for so long that all may know
+        elif verdict.is_expired:  # only after stalls and stuck Probes that are long enough
             assert self.lost + self.overtime(now) > SLACK - ROUNDING
         else:
             assert how not in YES[question]
             self.check_that_nothing_is_amplified(question, now)
 
     def check_that_nothing_is_amplified(self, question: Question, now: float) -> None:
-        first = self.first_no.setdefault(question, now)
+        first = self.first_unhealthy.setdefault(question, now)
         if now - first >= SPACING:
-            assert self.in_flight or not self.all_have_run
+            assert self.in_flight or not self.all_tasks_have_run
 
     def overtime(self, now: float) -> float:
-        """Return how long the Probe that is in flight, if any, has been so after its deadline."""
+        """Return the seconds by which the Probe in flight, if any, has outlasted its deadline."""
         return max(0.0, now - self.began[-1] - self.timeout) if self.in_flight else 0.0
 
     def longest_gap(self) -> float:
-        """Return the age that nothing may outgrow."""
+        """Return the greatest age of a result, in seconds, with which a verdict may be healthy."""
         gap = self.interval or max(IDLE, MAX_PERIOD + SPACING)
         return gap + self.timeout + SLACK
 
@@ -264,7 +268,7 @@ def in_trio(do: Callable[..., Awaitable[None]], *args: object) -> None:
     trio.from_thread.run(do, *args)
 
 
-async def test_prober_and_verdict_keep_what_they_promise(
+async def test_the_invariants_of_prober_and_verdict_hold(
     mock_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     await trio.to_thread.run_sync(

@@ -1,4 +1,4 @@
-"""Single decisions of the schedule. What holds for all of them: test_schedule_properties.py."""
+"""Checks single decisions of the schedule; test_schedule_properties.py checks its invariants."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,7 +21,7 @@ READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 
 class Driven:
-    """A schedule that is kept to: each Probe begins when it is due and takes `latency`."""
+    """A schedule whose Probes begin when they are due and take `latency` seconds."""
 
     def __init__(self, interval: float | None = None, latency: float = 0.002) -> None:
         self.schedule = Schedule(interval=interval, probe_timeout=T, now=0.0)
@@ -29,7 +29,7 @@ class Driven:
         self.status = READY
 
     def probe(self) -> float:
-        """Have the next Probe; return when it began."""
+        """Run the next Probe; return the time of its start."""
         due = self.schedule.due
         self.schedule.began(due)
         self.finish(due + self.latency)
@@ -47,7 +47,7 @@ class Driven:
         )
 
     def until(self, now: float) -> list[float]:
-        """Have every Probe that is due by then; return when they began."""
+        """Run every Probe that is due by `now`; return the times of their starts."""
         return list(self._until(now))
 
     def _until(self, now: float) -> Iterator[float]:
@@ -58,7 +58,7 @@ class Driven:
         self.schedule.record_request(now, healthy=self.status is READY)
 
     def ask_regularly(self, period: int, times: int, start: float = 0.6) -> float:
-        """Ask at this period from `start` on; return when the next request would come."""
+        """Send requests at this period from `start` on; return the time of the next one."""
         for number in range(times):
             self.until(start + number * period)
             self.ask(start + number * period)
@@ -84,14 +84,14 @@ def test_the_first_probe_is_due_at_once(interval: float | None) -> None:
         (None, 0.1, [0, 10, 20, 30]),
     ],
 )
-def test_while_nobody_asks_probes_begin_one_interval_apart(
+def test_without_requests_probes_begin_one_interval_apart(
     interval: float | None, latency: float, begins: list[float]
 ) -> None:
     driven = Driven(interval, latency)
     assert [driven.probe() for _ in begins] == pytest.approx(begins)
 
 
-def test_a_timer_that_is_late_does_not_slow_the_rate_down() -> None:
+def test_late_timers_do_not_reduce_the_rate() -> None:
     driven = Driven(interval=1.0)
     for _ in range(1000):
         begun = driven.schedule.due + 0.005
@@ -100,7 +100,7 @@ def test_a_timer_that_is_late_does_not_slow_the_rate_down() -> None:
     assert driven.schedule.due == pytest.approx(1000.0)
 
 
-def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
+def test_missed_probes_are_not_made_up_for_after_a_stall() -> None:
     driven = Driven(interval=1.0)
     driven.probe()
     driven.schedule.began(60.0)
@@ -116,12 +116,12 @@ def test_after_a_halt_there_is_nothing_to_catch_up_with() -> None:
         (60, T + MARGIN),
         (10, T + MARGIN),
         (4, T + MARGIN),
-        # T + MARGIN before the next request but one, or two, or three.
+        # T + MARGIN before the second, third or fourth request from then.
         (3, 0.25),
         (2, 1.25),
     ],
 )
-def test_an_expected_request_is_one_probe_that_has_timed_out_by_then(
+def test_an_expected_request_has_one_probe_whose_timeout_is_over_by_then(
     period: int, before: float, latency: float
 ) -> None:
     driven = Driven(latency=latency)
@@ -130,19 +130,19 @@ def test_an_expected_request_is_one_probe_that_has_timed_out_by_then(
     assert [request - begun for begun in begins] == [pytest.approx(before)]
 
 
-def test_a_period_of_a_second_is_a_probe_a_second() -> None:
+def test_a_period_of_one_second_has_one_probe_a_second() -> None:
     driven = Driven()
     request = driven.ask_regularly(1, times=8)
     assert [request - begun for begun in driven.until(request)] == [pytest.approx(0.25)]
 
 
-def test_the_third_request_of_a_caller_is_served() -> None:
+def test_the_third_request_of_a_caller_has_its_probe() -> None:
     driven = Driven()
     request = driven.ask_regularly(30, times=2)
     assert request - driven.until(request)[-1] == pytest.approx(T + MARGIN)
 
 
-def test_a_caller_that_is_not_confirmed_puts_no_probe_off() -> None:
+def test_an_unconfirmed_caller_delays_no_probe() -> None:
     driven = Driven()
     driven.ask_regularly(180, times=2, start=100.0)
     begins = driven.until(460.0)
@@ -154,9 +154,7 @@ def test_a_caller_that_is_not_confirmed_puts_no_probe_off() -> None:
 @pytest.mark.parametrize(
     ("apart", "begins"), [(0.9, [77.35]), (1.1, [77.35, 78.45]), (-0.5, [76.85])]
 )
-def test_callers_that_ask_close_to_each_other_share_their_probes(
-    apart: float, begins: list[float]
-) -> None:
+def test_requests_close_to_each_other_share_a_probe(apart: float, begins: list[float]) -> None:
     driven = Driven()
     for number in range(8):
         for start in sorted([0.6, 0.6 + apart]):
@@ -165,7 +163,7 @@ def test_callers_that_ask_close_to_each_other_share_their_probes(
     assert rounded(driven.until(82.0)) == begins
 
 
-def test_a_hang_that_outlasts_a_period_is_followed_by_the_next_probe_at_once() -> None:
+def test_a_probe_longer_than_the_period_is_followed_by_the_next_at_once() -> None:
     driven = Driven()
     request = driven.ask_regularly(2, times=8)
     driven.status, driven.latency = TIMED_OUT, T
@@ -174,7 +172,7 @@ def test_a_hang_that_outlasts_a_period_is_followed_by_the_next_probe_at_once() -
     assert driven.probe() == pytest.approx(began + T)
 
 
-def test_an_unexpected_request_calls_for_a_probe_but_not_sooner_than_a_second_later() -> None:
+def test_an_unexpected_request_starts_a_probe_one_second_after_the_last_at_the_earliest() -> None:
     driven = Driven()
     driven.probe()
     driven.ask(0.3)
@@ -184,7 +182,7 @@ def test_an_unexpected_request_calls_for_a_probe_but_not_sooner_than_a_second_la
     assert driven.schedule.due == 4.0
 
 
-def test_at_a_fixed_interval_only_a_failing_answer_calls_for_a_probe() -> None:
+def test_at_a_fixed_interval_only_an_unhealthy_answer_starts_a_probe() -> None:
     driven = Driven(interval=60.0)
     driven.probe()
     driven.ask(20.0)
@@ -198,9 +196,7 @@ def test_at_a_fixed_interval_only_a_failing_answer_calls_for_a_probe() -> None:
 
 @pytest.mark.parametrize("interval", [None, 60.0])
 @pytest.mark.parametrize("status", [NOT_READY, FAILED, TIMED_OUT])
-def test_a_failing_answer_calls_for_one_probe_only(
-    status: ProbeStatus, interval: float | None
-) -> None:
+def test_unhealthy_answers_start_one_probe(status: ProbeStatus, interval: float | None) -> None:
     driven = Driven(interval)
     driven.status = status
     driven.probe()
@@ -209,7 +205,7 @@ def test_a_failing_answer_calls_for_one_probe_only(
     assert driven.until(5.0) == [2.0]
 
 
-def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> None:
+def test_an_unhealthy_answer_during_a_probe_starts_none() -> None:
     driven = Driven()
     driven.status = FAILED
     driven.probe()
@@ -219,7 +215,7 @@ def test_a_failing_answer_while_the_next_probe_is_in_flight_calls_for_none() -> 
     assert driven.schedule.due == 4.0 + T + SPACING
 
 
-def test_a_failing_driver_is_asked_after_a_failing_answer_and_before_the_next() -> None:
+def test_an_unhealthy_driver_is_probed_after_an_unhealthy_answer_and_before_the_next() -> None:
     driven = Driven()
     driven.status = FAILED
     request = driven.ask_regularly(10, times=8)
@@ -230,7 +226,7 @@ def test_a_failing_driver_is_asked_after_a_failing_answer_and_before_the_next() 
     ("interval", "begins"),
     [(None, [0, 4, 8, 12]), (60.0, [0, 4, 8, 12]), (2.0, [0, 2, 4, 6, 8, 10, 12])],
 )
-def test_a_failing_driver_is_watched_though_nobody_is_known_to_ask(
+def test_an_unhealthy_driver_is_probed_more_often_without_known_callers(
     interval: float | None, begins: list[float]
 ) -> None:
     driven = Driven(interval)
@@ -238,7 +234,7 @@ def test_a_failing_driver_is_watched_though_nobody_is_known_to_ask(
     assert driven.until(12.0) == begins
 
 
-def test_a_recovery_is_seen_in_time_for_a_caller_that_is_not_known_among_others() -> None:
+def test_an_unknown_caller_among_known_ones_sees_a_recovery() -> None:
     driven = Driven()
     driven.ask_regularly(60, times=4)
     driven.status = NOT_READY
@@ -249,7 +245,7 @@ def test_a_recovery_is_seen_in_time_for_a_caller_that_is_not_known_among_others(
     assert max(later - begun for begun, later in pairwise(begins)) <= T + SPACING
 
 
-def test_a_discarded_probe_is_still_due_and_puts_nothing_off() -> None:
+def test_a_discarded_probe_is_still_due() -> None:
     driven = Driven(interval=10.0)
     driven.probe()
     driven.schedule.began(30.0)
@@ -259,26 +255,26 @@ def test_a_discarded_probe_is_still_due_and_puts_nothing_off() -> None:
 
 
 @pytest.mark.parametrize("interval", [None, 1.0, 60.0])
-def test_an_unreachable_driver_is_tried_every_second(interval: float | None) -> None:
+def test_an_unreachable_driver_is_probed_every_second(interval: float | None) -> None:
     driven = Driven(interval)
     driven.status = UNREACHABLE
     assert driven.until(5.5) == [0, 1, 2, 3, 4, 5]
 
 
-def test_but_not_more_slowly_than_the_interval() -> None:
+def test_an_unreachable_driver_is_probed_at_least_once_an_interval() -> None:
     driven = Driven(interval=0.5)
     driven.status = UNREACHABLE
     assert driven.until(2.0) == [0, 0.5, 1, 1.5, 2]
 
 
-def test_the_end_of_the_last_connection_makes_a_probe_due_at_once() -> None:
+def test_a_closed_connection_makes_a_probe_due_at_once() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
     assert driven.schedule.due == 0.5
 
 
-def test_a_connection_closed_by_a_driver_that_lives_silences_others_for_a_while() -> None:
+def test_closed_connections_are_ignored_for_a_time_after_one_of_a_live_driver() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -290,9 +286,9 @@ def test_a_connection_closed_by_a_driver_that_lives_silences_others_for_a_while(
     assert driven.schedule.due == 0.6 + DISCONNECT_COOLDOWN
 
 
-# A dying process may lose its connections before its listener: it still accepts, and answers not.
+# A dying process may close its connections before its listener, which accepts but never replies.
 @pytest.mark.parametrize("found", [UNREACHABLE, FAILED, TIMED_OUT])
-def test_a_connection_closed_by_a_driver_that_died_silences_none(found: ProbeStatus) -> None:
+def test_closed_connections_are_not_ignored_after_one_of_a_dead_driver(found: ProbeStatus) -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -304,7 +300,7 @@ def test_a_connection_closed_by_a_driver_that_died_silences_none(found: ProbeSta
     assert driven.schedule.due == 8.5
 
 
-def test_a_connection_closed_by_a_driver_that_was_replaced_silences_none() -> None:
+def test_closed_connections_are_not_ignored_after_one_of_a_replaced_driver() -> None:
     driven = Driven()
     driven.probe()
     driven.schedule.disconnected(0.5)
@@ -322,7 +318,7 @@ def test_a_new_socket_makes_a_probe_due_at_once() -> None:
     assert driven.schedule.due == 0.2
 
 
-def test_new_sockets_again_and_again_make_one_probe_a_second_due() -> None:
+def test_repeated_new_sockets_make_one_probe_a_second_due() -> None:
     driven = Driven()
     driven.probe()
     begins = []
@@ -344,7 +340,7 @@ def test_a_new_socket_during_a_probe_makes_one_due_after_it() -> None:
     assert driven.schedule.due > 3.1
 
 
-def test_a_result_is_valid_until_the_next_probe_should_have_ended() -> None:
+def test_a_result_is_valid_until_the_next_one_is_overdue() -> None:
     driven = Driven(interval=10.0)
     driven.probe()
     assert driven.schedule.valid_until == 10.0 + T + SLACK
@@ -352,7 +348,7 @@ def test_a_result_is_valid_until_the_next_probe_should_have_ended() -> None:
     assert driven.schedule.valid_until == 10.0 + T + SLACK
 
 
-def test_nothing_puts_off_the_time_at_which_a_result_expires() -> None:
+def test_no_event_extends_the_validity_of_a_result() -> None:
     driven = Driven()
     driven.probe()
     due = driven.schedule.due

@@ -1,7 +1,7 @@
-"""What holds for schedule and verdict together, whatever requests, results and halts there are.
+"""Checks the invariants of schedule and verdict for any requests, results and stalls.
 
-The machine plays prober, callers, driver and the machine that they run on; time is a number.
-A halt is time that passes while nothing runs: a stopped process, a starved one, a suspended host.
+The state machine takes the place of prober, callers, driver and host; time is a number. In a stall
+time passes while nothing runs: the process is stopped or starved, or the host suspended.
 """
 
 from math import floor
@@ -34,13 +34,13 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.began: list[float] = []
         self.in_flight = False
         self.last: ProbeResult | None = None
-        self.first_failing_answer: float | None = None  # that rests on the last result
+        self.first_failing_answer: float | None = None  # from the last result
         self.status, self.latency = ProbeStatus.READY, 0.002
         self.has_new_sockets = False
-        self.out_of_turn = 0  # Probes that something else than time and requests called for
+        self.out_of_turn = 0  # Probes started by other events than time and requests
 
     def run_until(self, then: float) -> None:
-        """Do what the prober does until `then`."""
+        """Run Probes as the prober does, until `then`."""
         while (event := self.next_event()) <= then:
             self.now = max(self.now, event)
             if self.in_flight:
@@ -71,11 +71,11 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.status, self.latency = status, latency
 
     @rule(seconds=st.floats(min_value=0.001, max_value=400.0))
-    def halt_in_a_probe(self, seconds: float) -> None:
+    def stall_in_a_probe(self, seconds: float) -> None:
         if self.in_flight:
             self.now += seconds
             self.in_flight = False
-            self.out_of_turn += 2  # that one, and the next as after any halt
+            self.out_of_turn += 2  # the repeated one, and the next one as after any stall
             self.schedule.discarded()
 
     @rule(seconds=st.floats(min_value=0.001, max_value=400.0))
@@ -83,12 +83,12 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.run_until(self.now + seconds)
 
     @rule(seconds=st.floats(min_value=0.001, max_value=10_000.0))
-    def halt(self, seconds: float) -> None:
+    def stall(self, seconds: float) -> None:
         self.now += seconds
-        self.out_of_turn += 1  # what was due in the meantime comes late, the next one in time
+        self.out_of_turn += 1  # the one due in the stall is late, the next one is not
 
     @rule()
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         self.schedule.disconnected(self.now)
         self.out_of_turn += self.schedule.due <= self.now
 
@@ -124,7 +124,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         elif verdict.reason == self.last.message:
             assert self.last.status is not ProbeStatus.READY
             self.check_that_nothing_is_amplified()
-        else:  # void: only if the next Probe should have ended by now
+        else:  # expired: only if the next result is overdue
             assert self.now > self.schedule.due + self.timeout + SLACK
         self.schedule.record_request(self.now, healthy=verdict.healthy)
 
@@ -135,11 +135,11 @@ class ScheduleMachine(RuleBasedStateMachine):
             assert self.in_flight or self.schedule.due <= self.now
 
     def longest_gap(self) -> float:
-        """Return the age that nothing may outgrow."""
+        """Return the greatest age of a result, in seconds, with which a verdict may be healthy."""
         return (self.interval or max(IDLE, MAX_PERIOD + SPACING)) + self.timeout + SLACK
 
     @invariant()
-    def the_next_probe_is_never_out_of_sight(self) -> None:
+    def the_next_probe_is_due_in_bounded_time(self) -> None:
         since = self.last.finished_at if self.last else 1000.0
         assert self.schedule.due - since <= self.longest_gap()
 
@@ -147,16 +147,16 @@ class ScheduleMachine(RuleBasedStateMachine):
     def there_is_no_more_than_one_probe_a_second_or_interval(self) -> None:
         spacing = min(SPACING, self.interval or SPACING)
         possible = floor((self.now - 1000.0) / spacing * (1 + 1e-9)) + 1
-        if self.has_new_sockets:  # as many again, and one that was called for in flight
+        if self.has_new_sockets:  # as many again, and one requested during a Probe
             possible += floor(self.now - 1000.0) + 2
         assert len(self.began) <= possible + self.out_of_turn
 
     @invariant()
-    def an_unreachable_driver_is_tried_every_second(self) -> None:
+    def an_unreachable_driver_is_probed_every_second(self) -> None:
         if self.last is None or self.last.status is not ProbeStatus.UNREACHABLE:
             return
         assert self.in_flight or self.schedule.due <= max(self.now, self.began[-1] + SPACING)
 
 
-def test_schedule_and_verdict_keep_what_they_promise() -> None:
+def test_the_invariants_of_schedule_and_verdict_hold() -> None:
     run_state_machine_as_test(ScheduleMachine, settings=settings(max_examples=200, deadline=None))

@@ -1,9 +1,9 @@
-"""The schedule for hours of a kubelet's requests, with all that moves them.
+"""Checks the schedule with hours of a kubelet's requests, restarts and stalls included.
 
-Each worker asks at its period. Now and then the kubelet restarts, and each worker goes on at
-another phase; or the node stalls, and the requests of that time come late, one of each worker;
-and somebody else asks once. The driver is healthy and quick. What is counted is calm: that long
-after the last restart or long stall, each worker has asked twice.
+Each worker sends requests at its period. Sometimes the kubelet restarts, and each worker continues
+at another phase. Sometimes the node stalls, and one request of each worker is late. Sometimes an
+unknown caller sends a single request. The driver is healthy and quick. Requests are counted only
+in calm times: when each worker has sent two requests since the last restart or long stall.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ HOURS = 4
 JITTER = 0.005
 T = 3.0
 
-RESTARTS, STALLS, STRANGERS = 2000.0, 600.0, 600.0
-"""Seconds from one to the next, on average."""
+RESTARTS, STALLS, SINGLE_REQUESTS = 2000.0, 600.0, 600.0
+"""Mean seconds from one to the next."""
 
 STALLED = (0.2, 0.3, 0.45, 0.45, 2.0, 5.0, 30.0)
-"""Seconds that stalls last."""
+"""Durations of stalls, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
     at: float
     period: int
-    """0 for a stranger's."""
+    """0 for an unknown caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     requests: Sequence[Request]
     calm_from: Sequence[float]
-    """When each restart or long stall has been lived with."""
+    """When the calm after each restart or long stall begins."""
     calm_until: Sequence[float]
-    """When the next of them begins."""
+    """When the next restart or long stall begins."""
 
     def is_calm(self, at: float) -> bool:
         index = bisect(self.calm_from, at) - 1
@@ -64,7 +64,7 @@ def moments(rng: random.Random, apart: float) -> Iterator[float]:
 def trace(rng: random.Random, periods: Sequence[int]) -> Trace:
     restarts = [0.0, *moments(rng, RESTARTS)]
     stalls = [(at, at + rng.choice(STALLED)) for at in moments(rng, STALLS)]
-    requests = {Request(at, 0) for at in moments(rng, STRANGERS)}
+    requests = {Request(at, 0) for at in moments(rng, SINGLE_REQUESTS)}
     for start, end in zip(restarts, [*restarts[1:], HOURS * 3600.0], strict=True):
         for period in periods:
             at = start + rng.random() * period
@@ -86,7 +86,7 @@ def _delayed(at: float, stalls: Sequence[tuple[float, float]]) -> float:
 def _one_of_each_worker(
     requests: Sequence[Request], stalls: Sequence[tuple[float, float]]
 ) -> Sequence[Request]:
-    """Return the requests without those that a stall has made one too many."""
+    """Return the requests with at most one of each worker after a stall."""
     ends = {end for _, end in stalls}
     seen: set[tuple[float, int]] = set()
     kept = []
@@ -100,7 +100,7 @@ def _one_of_each_worker(
 
 
 class Driven:
-    """A schedule that is kept to, in front of a healthy driver."""
+    """A schedule whose Probes begin when they are due, with a healthy driver."""
 
     def __init__(self) -> None:
         self.schedule = Schedule(interval=None, probe_timeout=T, now=0.0)
@@ -123,7 +123,7 @@ class Driven:
         self.schedule.record_request(at, healthy=True)
 
     def age_of_a_hang(self, at: float) -> float:
-        """Return how long ago the last Probe began that would have timed out by now."""
+        """Return the seconds since the start of the last Probe whose timeout is over at `at`."""
         return at - self.begins[bisect(self.begins, at - T) - 1]
 
 
@@ -132,7 +132,9 @@ PERIODS = [[1], [2], [3], [10], [30], [60], [10, 10], [10, 5], [30, 10], [2, 30]
 
 @pytest.mark.parametrize("periods", PERIODS, ids=str)
 @pytest.mark.parametrize("seed", range(3))
-def test_real_callers_are_served_and_no_others_last(periods: list[int], seed: int) -> None:
+def test_real_callers_have_their_probes_and_false_ones_are_removed(
+    periods: list[int], seed: int
+) -> None:
     rng = random.Random(f"{seed} {periods}")  # noqa: S311 - reproducible, not secret
     plan, driven = trace(rng, periods), Driven()
     calm = unserved = phantoms = probes = 0
@@ -150,8 +152,8 @@ def test_real_callers_are_served_and_no_others_last(periods: list[int], seed: in
             unserved += age > T + MARGIN + SPACING + MAX_LATENESS + JITTER
     assert calm > 50
     assert unserved <= calm * 0.002
-    # Of two callers a tenth of a second apart, the second one's request comes along with the first
-    # one's now and then; the others look like those of a multiple of its period.
+    # Of two callers a tenth of a second apart, the second one's request sometimes counts as the
+    # first one's; the remaining ones look like a multiple of its period.
     assert phantoms <= calm * 0.05
-    # Strangers' requests are unexpected, and may be whole seconds apart: some Probes more.
-    assert probes <= 1.02 * calm + 3 * HOURS * 3600 / STRANGERS
+    # Single requests are unexpected, and may be whole seconds apart, so they add some Probes.
+    assert probes <= 1.02 * calm + 3 * HOURS * 3600 / SINGLE_REQUESTS

@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from tests.e2e.harness import PATIENCE, Address, DriverProcess, Sidecar
+from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar
 from tests.prometheus import monitors
 from tests.prometheus.harness import RULES, Prometheus, compress
 
@@ -235,7 +235,7 @@ def measure(folder: Path, number: int, seconds: float) -> Record:
 
 def size(address: Address, encoding: str) -> int:
     """Return the bytes of the metrics' body in this encoding."""
-    connection = HTTPConnection(*address, timeout=PATIENCE)
+    connection = HTTPConnection(*address, timeout=TIMEOUT)
     try:
         connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
         return len(connection.getresponse().read())

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 import yaml
 
-from tests.e2e.harness import PATIENCE, Address, wait_until
+from tests.e2e.harness import TIMEOUT, Address, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -260,7 +260,7 @@ class Prometheus:
     def get(self, endpoint: str, parameters: Mapping[str, object] | None = None) -> Any:
         """Ask the API and return the data; an error or a warning in its answer is raised."""
         target = f"/api/v1/{endpoint}?{urlencode(parameters or {})}"
-        connection = HTTPConnection(*self.address, timeout=PATIENCE)
+        connection = HTTPConnection(*self.address, timeout=TIMEOUT)
         try:
             connection.request("GET", target)
             answer = json.loads(connection.getresponse().read())
@@ -279,7 +279,7 @@ class Prometheus:
     def _end(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         finally:
             self._process.kill()
             self._process.wait()

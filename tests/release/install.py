@@ -21,7 +21,7 @@ LOCK = Path(__file__).absolute().parents[2] / "requirements.lock"
 
 PIP = ("python", "-m", "pip", "--disable-pip-version-check", "-qq")
 
-PATIENCE = 30
+TIMEOUT = 30
 """Seconds until the program has to be up and well."""
 
 
@@ -84,10 +84,10 @@ def listener(log: Iterable[str]) -> str:
 
 
 def wait_for_health(url: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as response:  # noqa: S310 - ours
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - ours
                 assert response.read() == b"ok"
                 return
         except urllib.error.HTTPError as unhealthy:  # not asked yet

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [--svg PATH]`: the results as tables, and as a picture."""
+"""Runs the simulation and prints tables: `python -m tests.simulation [--svg PATH]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.simulation import patience
+from tests.simulation import recovery
 from tests.simulation.measures import play
 from tests.simulation.picture import picture
 from tests.simulation.settings import TABLE, corpus
@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = corpus() or TABLE
     outcomes = play(settings, phases=arguments.phases)
-    for line in (*table(outcomes), "", *patience.table(settings)):
+    for line in (*table(outcomes), "", *recovery.table(settings)):
         sys.stdout.write(f"{line}\n")
     if arguments.svg is not None:
         arguments.svg.write_text(picture(outcomes), encoding="utf-8")

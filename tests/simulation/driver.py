@@ -1,9 +1,9 @@
-"""A driver that plays a script on the virtual clock, and the events by which it is watched.
+"""Simulates a driver that follows a script on the virtual clock.
 
-Its future is known unless kubelet restarts it, so one call is one sleep: `_outlook` walks through
-the stages to the time and the way in which the call will be answered, and only a death can come
-before that. What the program learns without calling is told as it happens: `on_death` when the
-process ends, `on_birth` when a new one has made its socket.
+Its future is known unless kubelet restarts it, so one call is one sleep: `_outlook` computes when
+and how the call will be answered, and only the end of the process can come before that. Two events
+are reported when they happen: `on_death`, the process has ended, and `on_start`, a new process has
+created its socket.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ TERMINATION = 0.5
 """Seconds from kubelet's decision until the process is dead."""
 
 RESTART = 3.0
-"""Seconds from then until the next process has its socket."""
+"""Seconds from then until the next process has created its socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What the driver is like from `at` on, on trio's clock."""
+    """The state of the driver from `at` on, in seconds on trio's clock."""
 
     at: float
     state: State
@@ -39,14 +39,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One Probe() that has ended: when it began, and whether the answer was "ready"."""
+    """One Probe() that has ended: when it began, and whether the reply was "ready"."""
 
     began_at: float
     ready: bool
 
 
 class Driver:
-    """Plays `steps`, the first of which has begun; `run` has to run meanwhile."""
+    """Follows `steps`, the first of which has begun, while `run` runs."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Driver:
         *,
         latency: float,
         on_death: Callable[[], None],
-        on_birth: Callable[[], None],
+        on_start: Callable[[], None],
     ) -> None:
         self.calls: list[Call] = []
         self.most_in_flight = 0
@@ -62,7 +62,7 @@ class Driver:
         self._steps = list(steps)
         self._latency = latency
         self._on_death = on_death
-        self._on_birth = on_birth
+        self._on_start = on_start
         self._alive = steps[0].state is not State.GONE
         self._spent_blip: Step | None = None
         self._death = trio.Event()
@@ -70,7 +70,7 @@ class Driver:
         self._until_change = trio.CancelScope()
 
     async def run(self) -> None:
-        """Let the process die and come back as the steps say, until cancelled."""
+        """End and start the process according to the steps, until cancelled."""
         while True:
             with trio.CancelScope(deadline=self._next_change()) as self._until_change:
                 await trio.sleep_forever()
@@ -90,7 +90,7 @@ class Driver:
         self._until_change.deadline = self._next_change()
 
     async def probe(self, _: float) -> bool:
-        """Answer as `livenessprobe.driver.Driver.probe` does; the deadline is the caller's."""
+        """Reply as `livenessprobe.driver.Driver.probe` does; the caller enforces the deadline."""
         if not self._alive:
             raise DriverUnreachableError("no such file")
         began_at, ready = trio.current_time(), False
@@ -110,12 +110,12 @@ class Driver:
         return ready
 
     async def reach(self) -> None:
-        """Return as soon as there is a process to call."""
+        """Wait until there is a process to call."""
         while not self._alive:
             await self._birth.wait()
 
     def _outlook(self, now: float) -> tuple[float, State]:
-        """Return when and how a call that begins now will be answered, if no process dies."""
+        """Return when and how a call that begins now will be answered, if the process lives on."""
         index, step = self._step(now)
         if step.state is State.BLIP and self._spent_blip is not step:
             self._spent_blip = step
@@ -149,4 +149,4 @@ class Driver:
     def _come(self) -> None:
         self._death = trio.Event()
         self._birth.set()
-        self._on_birth()
+        self._on_start()

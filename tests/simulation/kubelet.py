@@ -1,4 +1,4 @@
-"""kubelet's probes, as pkg/kubelet/prober/worker.go of Kubernetes runs them.
+"""Simulates kubelet's probes, as pkg/kubelet/prober/worker.go of Kubernetes runs them.
 
 One `Worker` for each probe of the container, each a task of its own:
 
@@ -7,12 +7,12 @@ One `Worker` for each probe of the container, each a task of its own:
 The ticker is Go's: it ticks every period on a grid that starts with the worker, holds one tick for
 a worker that is late and drops the others. So probes of one worker never overlap, and one that
 took longer than the period is followed by the next at once. A probe is skipped while the container
-is not running, in its first initialDelaySeconds (whole seconds count), and while it is another
-probe's turn: the startup probe's until it has succeeded once, the others' from then on.
+is not running, in its first initialDelaySeconds (whole seconds count), and as long
+as the startup probe has not succeeded once. The startup probe is skipped from then on.
 
 A liveness or startup probe that has failed failureThreshold times in a row has the container
-killed; then the worker holds until the container is another one. That, and no other restart, sets
-its count back. successThreshold is 1, the only value that kubelet takes for these two.
+killed; then the worker is on hold until there is a new container, which resets the count of
+failures. successThreshold is 1, the only value that kubelet accepts for these two.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Ask = Callable[[str, float], Awaitable[bool]]
-    """Brings one caller, by name, what it is told within its timeout: healthy or not."""
+    """Returns whether the answer to a caller, given by name, within its timeout was healthy."""
 
 JITTER = 0.005
-"""Seconds at most from a tick to the request: a goroutine that waits for a CPU."""
+"""Seconds at most from a tick to the request, while the goroutine waits for a CPU."""
 
 LONG_AGO = -1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSpec:
-    """The part of a manifest's v1.Probe that matters, with Kubernetes' defaults; in seconds."""
+    """The fields of a v1.Probe that matter here, with Kubernetes' defaults; times in seconds."""
 
     period: int = 10
     timeout: int = 1
@@ -53,7 +53,7 @@ class ProbeType(Enum):
 
 
 class Container:
-    """What kubelet knows of the container that the probes are about; it may have run for long."""
+    """The state of the probed container, as kubelet knows it."""
 
     def __init__(self, *, has_startup_probe: bool = False) -> None:
         self.number = 1
@@ -66,7 +66,7 @@ class Container:
         self.running = False
 
     def start(self) -> None:
-        """Run as a new container from now on."""
+        """Start a new container."""
         self.number += 1
         self.running = True
         self.started_at = trio.current_time()
@@ -74,7 +74,7 @@ class Container:
 
 
 class Worker:
-    """One probe of `container`; `kill` is called when it has failed too often."""
+    """One probe of `container`; calls `kill` when it has failed failureThreshold times in a row."""
 
     def __init__(
         self,

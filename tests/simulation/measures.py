@@ -1,7 +1,7 @@
-"""From settings to the runs that are worth playing, and from their outcomes to the measures.
+"""Chooses the runs to simulate for each setting, and computes measures from their outcomes.
 
-When a fault begins matters most in the last seconds before a request, which are few of a period's:
-half the phases lie there. So each run has a weight, with which means and percentiles count it.
+The start of a fault matters most in the last seconds before a request, which are a small part of a
+period. Half of the phases are in this part, so each run has a weight for means and percentiles.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tests.simulation.settings import Setting
 
 QUICK, SLOW = 0.002, 0.3
-"""Seconds to the answer of two drivers."""
+"""Latencies of two drivers in seconds."""
 
 
 class Outcomes:
-    """Those of many runs, each with its twin's."""
+    """The outcomes of many runs, among them those with per-request probing."""
 
     def __init__(self, by_run: Mapping[Run, Outcome]) -> None:
         self._by_run = by_run
@@ -34,11 +34,11 @@ class Outcomes:
         return iter(self._by_run.values())
 
     def delay(self, outcome: Outcome) -> float:
-        """Return by how much later than its twin's kubelet decided to restart the driver."""
-        twin = self._by_run[outcome.run.twin]
+        """Return the seconds by which a restart is later than with per-request probing."""
+        per_request = self._by_run[outcome.run.per_request]
         assert outcome.decided_after is not None
-        assert twin.decided_after is not None
-        return outcome.decided_after - twin.decided_after
+        assert per_request.decided_after is not None
+        return outcome.decided_after - per_request.decided_after
 
 
 def play(
@@ -49,7 +49,7 @@ def play(
     policies: Sequence[Policy] = tuple(Policy),
     warm_up: int = WARM_UP,
 ) -> Outcomes:
-    """Play every script for every setting, each in that many phases."""
+    """Simulate every script with every setting, each in that many phases."""
     runs = [
         Run(
             setting=setting,
@@ -70,31 +70,35 @@ def play(
 
 
 def _phases(setting: Setting, number: int, policy: Policy) -> Sequence[tuple[float, float]]:
-    """Return the phases, each with the part of a period that it stands for."""
+    """Return the phases, each with the part of a period that it represents."""
     half = number // 2
     split = 1 - min(0.5, (setting.probe_timeout + 2) / setting.liveness.period)
     phases = [(split * (n + 0.5) / half, split / half) for n in range(half)]
     phases += [(split + (1 - split) * (n + 0.5) / half, (1 - split) / half) for n in range(half)]
-    if policy is Policy.FIXED_1S:  # by far the most Probes to play, in phases that are all alike
+    if policy is Policy.FIXED_1S:  # has by far the most Probes, and all phases are alike
         return phases[half // 2 :: half]
     return phases
 
 
 def mean_delay(outcomes: Outcomes, own: Iterable[Outcome]) -> float:
-    """Return by how much later than their twins' the decisions to restart came, on average."""
+    """Return the mean seconds by which restarts are later than with per-request probing."""
     return mean((outcomes.delay(outcome), outcome.run.weight) for outcome in own)
 
 
-def with_fault(own: Iterable[Outcome], fault: Fault, *, told_in_time: bool = True) -> list[Outcome]:
+def with_fault(
+    own: Iterable[Outcome], fault: Fault, *, detected_in_time: bool = True
+) -> list[Outcome]:
     """Return the outcomes with this fault.
 
-    Hangs are told in time, or not, see `Setting.tells_hangs_in_time`; other faults always.
+    Only hangs may be detected too late, see `Setting.detects_hangs_in_time`.
     """
     return [
         outcome
         for outcome in own
         if outcome.run.script.fault is fault
-        and (fault is not Fault.HANG or outcome.run.setting.tells_hangs_in_time is told_in_time)
+        and (
+            fault is not Fault.HANG or outcome.run.setting.detects_hangs_in_time is detected_in_time
+        )
     ]
 
 
@@ -116,10 +120,10 @@ def percentile(values: Iterable[tuple[float, float]], part: float) -> float:
 
 
 def probes_per_request(outcomes: Iterable[Outcome]) -> float:
-    """Return how many Probes a healthy driver gets for each request."""
+    """Return the mean number of Probes of a healthy driver for each request."""
     return mean((o.probes / len(o.ages), o.run.weight) for o in outcomes if o.ages)
 
 
 def age(outcomes: Iterable[Outcome], part: float) -> float:
-    """Return the age of a healthy driver's answers at a percentile, 0 to 1."""
+    """Return the age in seconds of a healthy driver's answers at a percentile, 0 to 1."""
     return percentile(((age, o.run.weight / len(o.ages)) for o in outcomes for age in o.ages), part)

@@ -1,4 +1,4 @@
-"""What is worth knowing of one run, as numbers; see `Outcome`."""
+"""Reduces the record of one run to the numbers of an `Outcome`."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SAME_MOMENT = 1.0
-"""Seconds between two answers that may tell of the same failure."""
+"""Seconds between two answers that may be made from the same failing result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     run: Run
     probes: int
-    """That reached a healthy driver in `MEASURED` periods, after the first requests."""
+    """Calls that reached a healthy driver in `MEASURED` periods, after the first requests."""
     ages: tuple[float, ...]
-    """Of the answers to the requests in these."""
+    """Ages of the answers in these periods, in seconds."""
     most_repeated: int
-    """Failing answers to one caller that rest on the same Probe, at most.
+    """The most unhealthy answers to one caller from the same result.
 
-    One more is not counted while the next Probe is under way or due."""
+    Further ones do not count while the next Probe is in flight or due."""
     amplified: int
-    """Pairs of failing answers that should not rest on the same Probe."""
+    """Unhealthy answers that should have been made from a newer result."""
     restarts: int
     has_cause: bool
-    """Whether the fault was so long, or came so often, that it may restart the driver."""
+    """Whether the fault was so long or so frequent that it may restart the driver."""
     decided_after: float | None
     """Seconds from the fault until kubelet decided to restart the driver."""
     requests_until_then: int
     probes_until_then: int
-    """That reached the driver since the fault began."""
-    noticed_after: float | None
-    """Seconds from the fault until a request would have been told."""
+    """Calls that reached the driver from the fault until then."""
+    detected_after: float | None
+    """Seconds from the fault until the first unhealthy result."""
     longest_unreached: float
-    """Seconds between two attempts to reach a driver that is gone, at most."""
+    """The most seconds between two attempts to reach a driver that is gone."""
     misjudged_births: int
-    """Failing answers after a new process had its time to be found and asked."""
+    """Unhealthy answers after there was time to find and probe a new process."""
     most_in_flight: int
 
 
@@ -67,7 +67,7 @@ def digest(record: Record) -> Outcome:
         decided_after=decided_at - record.fault_at if record.restarts else None,
         requests_until_then=sum(until_then(answer.asked_at) for answer in record.answers),
         probes_until_then=sum(until_then(call.began_at) for call in record.calls),
-        noticed_after=_noticed_after(record),
+        detected_after=_detected_after(record),
         longest_unreached=_longest_unreached(record),
         misjudged_births=_misjudged_births(record),
         most_in_flight=record.most_in_flight,
@@ -110,12 +110,12 @@ def _has_cause(record: Record) -> bool:
     if run.script is BLIP:
         return run.setting.liveness.failure_threshold == 1
     lasted = record.healthy_at - record.fault_at
-    if run.script.starts:  # nobody asks in the initial delay
+    if run.script.starts:  # there are no requests in the initial delay
         lasted -= run.setting.liveness.initial_delay
     return run.script.recurs or lasted >= run.setting.harmless
 
 
-def _noticed_after(record: Record) -> float | None:
+def _detected_after(record: Record) -> float | None:
     bad = (
         result.finished_at - record.fault_at
         for result in record.results
@@ -136,7 +136,7 @@ def _longest_unreached(record: Record) -> float:
 
 
 def _misjudged_births(record: Record) -> int:
-    if record.run.script.starts:  # what comes is not ready yet
+    if record.run.script.starts:  # the new process is not ready yet
         return 0
     found_after = POLL + record.run.latency + JITTER
     return sum(

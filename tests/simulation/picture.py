@@ -1,4 +1,4 @@
-"""The results as a picture: bars for each policy, in an SVG that suits light and dark pages.
+"""Draws the results as an SVG with bars for each policy, for light and dark pages.
 
 It shows the quick driver, which is the common one; the table has both.
 """
@@ -28,7 +28,7 @@ LEFT, RIGHT = 190, 60
 """Room for the names of rows, and for the numbers beside the bars."""
 
 COLOURS = {Policy.AUTO: "#2f81f7", Policy.FIXED_1S: "#d29922", Policy.FIXED_10S: "#a371f7"}
-"""Of middling lightness, so that they stand out from white and from black."""
+"""Of medium lightness, for contrast with white and with black."""
 
 STYLE = """\
 <style>

@@ -1,9 +1,9 @@
-"""The policies under comparison: how the answer to a caller comes about.
+"""Implements the probing policies that the simulation compares.
 
-Three times the program's own `Prober`, which answers from what it last heard; and the twin, which
-does what the reference does: each request makes a Probe of its own and waits for it, at most for
---probe-timeout, and the kubelet at most for its timeoutSeconds. While there is no process the
-twin waits for one, as Go's gRPC dials on until its deadline.
+Three of them use the program's own `Prober`, which answers from the last result. `PerRequest` does
+what the reference does: each request starts a Probe and waits for it, at most for --probe-timeout,
+and the kubelet waits at most for its timeoutSeconds. While there is no driver, it waits for one, as
+grpc-go dials until its deadline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.driver import Driver
 
 POLL = 0.1
-"""Seconds at most until the program sees that the socket is another one."""
+"""Seconds at most until the program detects that the socket is a new one."""
 
 
 class Policy(Enum):
@@ -39,26 +39,26 @@ class Policy(Enum):
 
 
 CACHED = {Policy.AUTO: None, Policy.FIXED_1S: 1.0, Policy.FIXED_10S: 10.0}
-"""The policies that answer from a cache, with the interval of each."""
+"""The policies that answer from the last result, with the interval of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one caller was told."""
+    """The answer to one request; times are on trio's clock."""
 
     caller: str
     asked_at: float
     healthy: bool
     age: float = 0.0
-    """Seconds since the Probe that it rests on has ended."""
+    """Seconds since the end of the Probe that it is made from."""
     rests_on: int | None = None
-    """Which of the sidecar's results that is; None if none was there, or it is the caller's own."""
+    """The index of that result; None before the first result, and for `PerRequest`."""
     next_is_coming: bool = True
-    """Whether the Probe after that one was under way or due."""
+    """Whether the Probe after that one was in flight or due."""
 
 
 class PerRequest:
-    """The twin."""
+    """The reference: one Probe for each request."""
 
     def __init__(self, driver: Driver, *, probe_timeout: float) -> None:
         self.results: list[ProbeResult] = []
@@ -68,22 +68,22 @@ class PerRequest:
     async def run(self) -> None:
         await trio.sleep_forever()
 
-    async def ask(self, caller: str, patience: float) -> Answer:
+    async def ask(self, caller: str, seconds: float) -> Answer:
         asked_at, healthy = trio.current_time(), False
-        with trio.move_on_after(min(patience, self._probe_timeout)), suppress(DriverError):
+        with trio.move_on_after(min(seconds, self._probe_timeout)), suppress(DriverError):
             await self._driver.reach()
             healthy = await self._driver.probe(self._probe_timeout)
         return Answer(caller=caller, asked_at=asked_at, healthy=healthy)
 
     def driver_died(self) -> None:
-        """Nobody holds a connection."""
+        """Do nothing: no connection is held."""
 
     async def driver_came(self) -> None:
-        """Nobody looks."""
+        """Do nothing: the socket is not watched."""
 
 
 class Cached:
-    """The program, from `Prober` on, with what it sees of a driver without asking it."""
+    """The program's `Prober`, with the events that it gets between Probes."""
 
     def __init__(
         self,
@@ -101,12 +101,14 @@ class Cached:
         )
         self._in_flight = False
         self._began_at = trio.current_time()
-        self._connected = False  # and idle, so that it can tell of the driver's death
+        self._connected = (
+            False  # whether an idle connection is held, which ends when the driver dies
+        )
 
     async def run(self) -> None:
         await self._prober.run()
 
-    async def ask(self, caller: str, patience: float) -> Answer:  # noqa: ARG002 - it never waits
+    async def ask(self, caller: str, seconds: float) -> Answer:  # noqa: ARG002 - it never waits
         now = trio.current_time()
         next_is_coming = self._in_flight or self._prober.schedule.due <= now
         verdict = self._prober.handle_request(Question.HEALTHZ)
@@ -120,13 +122,13 @@ class Cached:
         )
 
     def driver_died(self) -> None:
-        """Let the connection of the last Probe end, if there is one."""
+        """Close the held connection, if there is one."""
         if self._connected:
             self._connected = False
             self._prober.disconnected()
 
     async def driver_came(self) -> None:
-        """Let the prober find the other socket, for which it looks while the driver is bad."""
+        """Report the new socket to the prober, if the driver is unhealthy."""
         came_at = trio.current_time()
         await trio.sleep(self._rng.random() * POLL)
         last = self._prober.last
@@ -135,7 +137,7 @@ class Cached:
 
     async def _probe(self, deadline: float) -> bool:
         self._began_at, self._in_flight = trio.current_time(), True
-        self._connected = False  # the program holds one connection, and none beside a Probe's
+        self._connected = False  # no connection is held during a Probe
         try:
             return await self._driver.probe(deadline)
         finally:

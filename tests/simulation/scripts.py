@@ -1,11 +1,11 @@
-"""What a driver goes through, as data.
+"""Defines the courses of a driver's states that the simulation plays.
 
-A script is a row of stages. The fault begins with the first one, at a time that differs from run
-to run in its phase to the kubelet's requests; before it the driver has been healthy for long. After
-the last one the driver stays as that has left it, until the kubelet restarts it, which cures it.
+A script is a sequence of stages. The fault begins with the first one, at a phase to the kubelet's
+requests that differs between runs; before it the driver has been healthy for a long time. The last
+stage lasts until the kubelet restarts the driver, which makes it healthy.
 
-How long a stage lasts depends on the setting it is played for, so `Span` counts in its units: its
-period, and `harmless`, the longest fault that must not restart the driver.
+The length of a stage depends on the setting, so a `Span` is in units of the setting: its period,
+its initial delay, and `harmless`, the longest fault that must not restart the driver.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class State(Enum):
     READY = "ready"
     NOT_READY = "not ready"
-    """Answers ready=false."""
+    """Replies with ready=false."""
     ERROR = "error"
     BLIP = "blip"
-    """Answers one call with an error, and is ready for the others."""
+    """Replies to one call with an error, and to the others with ready."""
     HANGING = "hanging"
-    """Takes calls and answers none, until it does no longer hang: then those in flight, too."""
+    """Accepts calls and replies to none; those in flight are answered in the next stage."""
     GONE = "gone"
-    """No process, no socket. It dies as this begins, with the calls in flight."""
+    """No process and no socket. Calls in flight end with the process."""
 
 
 class Fault(Enum):
-    """Kinds of lasting faults, which have to be noticed."""
+    """Kinds of lasting faults, which have to be detected."""
 
     CRASH = "process dies"
     HANG = "hangs"
@@ -57,7 +57,7 @@ class Span:
 
 
 EDGE = 0.05
-"""Seconds by which a fault is shorter than what restarts a driver; kubelet's jitter is less."""
+"""Seconds by which a harmless fault is shorter than one that restarts; more than the jitter."""
 
 FOREVER = Span(periods=inf)
 
@@ -67,7 +67,7 @@ class Stage:
     state: State
     lasts: Span = FOREVER
     latency: float | None = None
-    """Seconds to each answer; None for the driver's usual ones."""
+    """Seconds to each reply; None for the driver's usual latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +75,17 @@ class Script:
     name: str
     stages: tuple[Stage, ...]
     fault: Fault | None = None
-    """What has to be noticed; None if nothing, and then no restart has a cause."""
+    """The lasting fault; None if there is none, so that nothing may restart the driver."""
     starts: bool = False
-    """Whether the pod starts as the script begins, instead of having run for long."""
+    """Whether the pod starts when the script begins, instead of having run for a long time."""
     restarts_container: bool = False
-    """Whether the container ends with the process and kubelet starts another one; else the
-    process is restarted inside of it, and kubelet does not know."""
+    """Whether the container ends with the process and kubelet starts a new one. If not, the
+    process is restarted within the container, and kubelet does not notice."""
     recurs: bool = False
-    """Whether each fault is short but there are many, so that a restart may have its cause."""
+    """Whether there are many short faults, so that a restart is justified."""
 
     def fits(self, setting: Setting) -> bool:
-        """Return whether there is such a course: some settings allow for no harmless fault."""
+        """Return whether the script can be played: some settings have no harmless fault."""
         return setting.harmless > EDGE or not any(stage.lasts.harmless for stage in self.stages)
 
 

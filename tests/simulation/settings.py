@@ -1,4 +1,4 @@
-"""What manifests set: the probes of a container and the sidecar's --probe-timeout.
+"""Defines the settings of manifests: a container's probes and the sidecar's --probe-timeout.
 
 The corpus of public manifests lies beside the repository where it was collected; `corpus()` counts
 how often each setting occurs in it. `TABLE` stands for it elsewhere, and is what the tests use: the
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANY_FAILURES = 5
-"""What a higher failureThreshold, 100 at most, counts as here.
+"""The highest failureThreshold that is simulated; manifests have up to 100.
 
-The policies differ in the first failing answer and in the last; more between take simulated hours.
+Policies differ in the first and the last failing answer; more in between only take time.
 """
 
 _FIELDS = {
@@ -52,16 +52,16 @@ class Setting:
         )
 
     @property
-    def tells_hangs_in_time(self) -> bool:
-        """Whether a hang shows within the kubelet's own patience.
+    def detects_hangs_in_time(self) -> bool:
+        """Whether a Probe of a driver that hangs times out within the kubelet's own timeout.
 
-        If not, a kubelet that has to wait for the driver gives up before any Probe can.
+        If not, a kubelet that waits for the driver gives up before any Probe can.
         """
         return self.probe_timeout <= self.liveness.timeout
 
     @property
     def harmless(self) -> float:
-        """Seconds; a fault that is shorter never restarts a driver."""
+        """Seconds; a shorter fault never restarts the driver."""
         liveness = self.liveness
         return (liveness.failure_threshold - 1) * liveness.period - self.probe_timeout - 1
 
@@ -104,7 +104,7 @@ TABLE: Mapping[Setting, int] = {
     setting(10, 3, 5, 10, readiness=ProbeSpec(period=5, timeout=3)): 2,
     setting(10, 3, 5, 0, startup=ProbeSpec(period=10, timeout=3, failure_threshold=30)): 1,
 }
-"""Settings with how many manifests in a hundred, roughly, have one like it."""
+"""Settings, each with the approximate percentage of manifests that have one like it."""
 
 
 def corpus() -> Mapping[Setting, int]:
@@ -120,7 +120,7 @@ def _read(entry: Mapping[str, Any]) -> Setting:
     readiness = entry["readinessProbe"]
     return Setting(
         liveness=_spec(entry["livenessProbe"] or {}),
-        # A readiness probe that runs a command asks somebody else.
+        # A readiness probe that runs a command does not use the sidecar.
         readiness=_spec(readiness) if readiness and "httpGet" in readiness else None,
         probe_timeout=duration(given.get("probe-timeout", "3s")),
     )

@@ -1,6 +1,6 @@
-"""The results as a table: a row for each measure, a column for each policy.
+"""Formats the results as a table with a row for each measure and a column for each policy.
 
-Where the two drivers differ, a cell has the quick one's value first, then the slow one's.
+Where the two drivers differ, a cell has the value of the quick one first.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def table(outcomes: Outcomes) -> Iterator[str]:
 
 
 def _rows(outcomes: Outcomes) -> dict[str, Cell]:
-    def delay(fault: Fault, *, told_in_time: bool = True) -> Cell:
+    def delay(fault: Fault, *, detected_in_time: bool = True) -> Cell:
         def cell(own: Own) -> str:
-            delayed = with_fault(own, fault, told_in_time=told_in_time)
+            delayed = with_fault(own, fault, detected_in_time=detected_in_time)
             return f"{mean_delay(outcomes, delayed):+.1f}" if delayed else ""
 
         return _by_speed(cell)
@@ -54,8 +54,8 @@ def _rows(outcomes: Outcomes) -> dict[str, Cell]:
         "restart decided later by, s: the driver died": delay(Fault.CRASH),
         "it answers with an error": delay(Fault.ERROR),
         "it hangs": delay(Fault.HANG),
-        "it hangs, and the kubelet is less patient than `--probe-timeout`": delay(
-            Fault.HANG, told_in_time=False
+        "it hangs, and `timeoutSeconds` is shorter than `--probe-timeout`": delay(
+            Fault.HANG, detected_in_time=False
         ),
     }
 

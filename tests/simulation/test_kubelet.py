@@ -1,4 +1,4 @@
-"""The yardstick itself: timelines of kubelet's worker and of the twin, worked out by hand."""
+"""Checks the simulated worker and per-request probing against timelines computed by hand."""
 
 import random
 
@@ -17,7 +17,7 @@ def near(*times: float) -> object:
 
 
 class Caller:
-    """Notes when it is asked; answers after `takes` seconds, healthy until `fails_from`."""
+    """Records when it is asked; answers after `takes` seconds, healthy until `fails_from`."""
 
     def __init__(self, *, takes: tuple[float, ...] = (), fails_from: float = 1e9) -> None:
         self.asked_at: list[float] = []
@@ -26,7 +26,7 @@ class Caller:
         self._takes = iter(takes)
         self._fails_from = fails_from
 
-    async def ask(self, _caller: str, _patience: float) -> bool:
+    async def ask(self, _caller: str, _timeout: float) -> bool:
         self.asked_at.append(trio.current_time() - self._start)
         await trio.sleep(next(self._takes, 0.0))
         return trio.current_time() - self._start < self._fails_from
@@ -50,7 +50,7 @@ class Caller:
         )
 
 
-async def test_a_worker_asks_at_its_start_and_at_every_tick(
+async def test_a_worker_probes_at_its_start_and_at_every_tick(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     caller = Caller()
@@ -70,7 +70,7 @@ async def test_a_late_worker_finds_one_tick_waiting_and_no_more(
     assert caller.asked_at == near(0, 24, 30, 41, 50)
 
 
-async def test_answers_that_outlast_the_period_set_the_pace(
+async def test_probes_that_outlast_the_period_follow_one_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # A tick waits whenever an answer comes, so with a period of 2 s the next request follows at
@@ -83,7 +83,7 @@ async def test_answers_that_outlast_the_period_set_the_pace(
     assert caller.killed_at == near(15)
 
 
-async def test_a_container_is_killed_after_its_failures_in_a_row_and_then_left_alone(
+async def test_a_container_is_killed_after_failure_threshold_and_not_probed_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Failing from 15 s on: requests at 20, 30 and 40 s. Then nothing, as it stays the same one.
@@ -94,7 +94,7 @@ async def test_a_container_is_killed_after_its_failures_in_a_row_and_then_left_a
     assert caller.killed_at == near(40)
 
 
-async def test_a_new_container_is_asked_after_its_initial_delay_and_counted_anew(
+async def test_a_new_container_is_probed_after_its_initial_delay_with_a_new_count(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     # Killed at 20 s. The next one runs from 23 s, so with a delay of 15 s it is asked from 38 s
@@ -112,7 +112,7 @@ async def test_a_new_container_is_asked_after_its_initial_delay_and_counted_anew
     assert caller.killed_at == near(20, 60)
 
 
-async def test_a_startup_probe_goes_first_and_the_others_from_its_success_on(
+async def test_the_other_probes_begin_after_the_startup_probe_succeeds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     container = Container(has_startup_probe=True)
@@ -136,9 +136,9 @@ async def test_a_readiness_probe_never_kills(autojump_clock: trio.testing.MockCl
     assert caller.killed_at == []
 
 
-# State of the driver until 2 s and after it, --probe-timeout, kubelet's timeoutSeconds, and what
-# the twin tells after how many seconds.
-TWINS: list[tuple[State, State, float, float, bool, float]] = [
+# The state of the driver until 2 s and after it, --probe-timeout, kubelet's timeoutSeconds, whether
+# the answer is healthy, and after how many seconds it comes.
+PER_REQUEST: list[tuple[State, State, float, float, bool, float]] = [
     (State.READY, State.READY, 3, 3, True, 0.3),
     (State.NOT_READY, State.NOT_READY, 3, 3, False, 0.3),
     (State.ERROR, State.ERROR, 3, 3, False, 0.3),
@@ -152,13 +152,15 @@ TWINS: list[tuple[State, State, float, float, bool, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("first", "then", "probe_timeout", "patience", "healthy", "after"), TWINS)
-async def test_the_twin_waits_for_the_driver_as_long_as_both_timeouts_let_it(
+@pytest.mark.parametrize(
+    ("first", "then", "probe_timeout", "seconds", "healthy", "after"), PER_REQUEST
+)
+async def test_per_request_probing_waits_until_the_shorter_timeout(
     autojump_clock: trio.testing.MockClock,
     first: State,
     then: State,
     probe_timeout: float,
-    patience: float,
+    seconds: float,
     healthy: bool,  # noqa: FBT001 - a column
     after: float,
 ) -> None:
@@ -167,16 +169,16 @@ async def test_the_twin_waits_for_the_driver_as_long_as_both_timeouts_let_it(
         Step(at=start, state=first, latency=0.3),
         Step(at=start + 2, state=then, latency=0.3),
     ]
-    driver = Driver(steps, latency=0.3, on_death=lambda: None, on_birth=lambda: None)
+    driver = Driver(steps, latency=0.3, on_death=lambda: None, on_start=lambda: None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.run)
-        answer = await PerRequest(driver, probe_timeout=probe_timeout).ask("liveness", patience)
+        answer = await PerRequest(driver, probe_timeout=probe_timeout).ask("liveness", seconds)
         assert answer.healthy is healthy
         assert trio.current_time() - start == pytest.approx(after)
         nursery.cancel_scope.cancel()
 
 
-async def test_a_restart_kills_a_hung_call_and_brings_a_healthy_driver(
+async def test_a_restart_ends_a_hanging_call_and_starts_a_healthy_driver(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     start = trio.current_time()
@@ -185,7 +187,7 @@ async def test_a_restart_kills_a_hung_call_and_brings_a_healthy_driver(
         [Step(at=start, state=State.HANGING, latency=0.3)],
         latency=0.3,
         on_death=lambda: events.append("died"),
-        on_birth=lambda: events.append("came"),
+        on_start=lambda: events.append("came"),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.run)

@@ -1,4 +1,4 @@
-"""What `python -m tests.simulation` shows of two settings."""
+"""Checks the output of `python -m tests.simulation` for two settings."""
 
 from xml.etree import ElementTree as ET
 

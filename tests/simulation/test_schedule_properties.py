@@ -1,4 +1,4 @@
-"""What the schedule promises, in the simulation; each test says one promise in its words."""
+"""Checks the guarantees of the schedule in the simulation, one in each test."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.simulation.outcome import Outcome
 
 EPSILON = 0.001
-"""Seconds; what adding up floats costs."""
+"""Seconds of rounding error in sums."""
 
 
 BEYOND_TABLE = {setting: count for setting, count in corpus().items() if setting not in TABLE}
@@ -51,14 +51,14 @@ def settings(request: pytest.FixtureRequest) -> Mapping[Setting, int]:
 
 @pytest.fixture(scope="module")
 def outcomes(settings: Mapping[Setting, int]) -> Outcomes:
-    """Every script in a few phases: what must never happen must not happen in any of these."""
+    """Every script in a few phases, for what must never happen."""
     policies = list(CACHED) if settings is TABLE else [Policy.AUTO]
     return play(settings, phases=2, policies=policies)
 
 
 @pytest.fixture(scope="module")
-def noticed(settings: Mapping[Setting, int]) -> Outcomes:
-    """The lasting faults in many phases, since means are taken."""
+def lasting(settings: Mapping[Setting, int]) -> Outcomes:
+    """The lasting faults in many phases, for means."""
     return play_lasting(settings, warm_up=WARM_UP)
 
 
@@ -83,13 +83,13 @@ def has_one_caller(setting: Setting) -> bool:
 # 1. No amplification.
 
 
-def test_failing_answers_a_second_apart_rest_on_different_probes_unless_the_next_is_coming(
+def test_unhealthy_answers_a_second_apart_have_different_probes_unless_one_is_due(
     outcomes: Outcomes,
 ) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.amplified] == []
 
 
-def test_one_failing_probe_among_good_ones_fails_one_request_of_a_caller_at_most(
+def test_one_failing_probe_fails_at_most_one_request_of_a_caller(
     outcomes: Outcomes,
 ) -> None:
     assert [
@@ -97,84 +97,84 @@ def test_one_failing_probe_among_good_ones_fails_one_request_of_a_caller_at_most
     ] == []
 
 
-def test_a_fault_too_short_for_the_failure_threshold_restarts_no_driver(
+def test_a_fault_shorter_than_the_failure_threshold_restarts_no_driver(
     outcomes: Outcomes,
 ) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.restarts and not o.has_cause] == []
 
 
-# 2. Noticed in time.
+# 2. Faults are detected in time.
 
 
-def test_restarts_are_decided_on_average_soon_after_per_request_probing_decides_them(
-    noticed: Outcomes,
+def test_the_mean_delay_of_restarts_against_per_request_probing_is_bounded(
+    lasting: Outcomes,
 ) -> None:
-    assert later_than_allowed(noticed) == {}
+    assert later_than_allowed(lasting) == {}
 
 
-def test_so_they_are_from_the_third_request_after_the_sidecars_start_on() -> None:
+def test_the_mean_delay_of_restarts_is_bounded_from_the_third_request_on() -> None:
     assert later_than_allowed(play_lasting(TABLE, warm_up=2)) == {}
 
 
-def later_than_allowed(noticed: Outcomes) -> Mapping[str, float]:
+def later_than_allowed(lasting: Outcomes) -> Mapping[str, float]:
     groups: dict[tuple[Setting, float, Fault | None], list[Outcome]] = defaultdict(list)
-    for outcome in cached(noticed):
+    for outcome in cached(lasting):
         run = outcome.run
         groups[run.setting, run.latency, run.script.fault].append(outcome)
     late = {}
     for (setting, latency, fault), group in groups.items():
         allowed = {
             Fault.CRASH: 0.0,
-            Fault.HANG: 1.0 + cannot_be_told_before(setting, fault),
+            Fault.HANG: 1.0 + undetectable_for(setting, fault),
             Fault.ERROR: setting.probe_timeout + 0.5,
         }
-        mean = mean_delay(noticed, group)
+        mean = mean_delay(lasting, group)
         if fault is not None and mean > allowed[fault] + JITTER:
             late[f"{fault}, latency {latency}, {setting}"] = mean
     return late
 
 
-def test_a_restart_is_decided_in_the_worst_phase_one_period_after_per_request_probing_at_most(
-    noticed: Outcomes,
+def test_a_restart_is_at_most_one_period_later_than_with_per_request_probing(
+    lasting: Outcomes,
 ) -> None:
     late = {}
-    for outcome in cached(noticed):
+    for outcome in cached(lasting):
         setting = outcome.run.setting
-        delay = noticed.delay(outcome) - cannot_be_told_before(setting, outcome.run.script.fault)
+        delay = lasting.delay(outcome) - undetectable_for(setting, outcome.run.script.fault)
         if delay > setting.liveness.period + JITTER + EPSILON:
             late[str(outcome.run)] = delay
     assert late == {}
 
 
-def cannot_be_told_before(setting: Setting, fault: Fault | None) -> float:
-    """Return the seconds by which a hang shows later in any Probe than to an impatient kubelet.
+def undetectable_for(setting: Setting, fault: Fault | None) -> float:
+    """Return the seconds by which --probe-timeout is longer than the kubelet's timeoutSeconds.
 
-    That one gives up after timeoutSeconds; a Probe only after --probe-timeout, since an answer
-    that comes before that is a good one.
+    A kubelet that waits for the driver detects a hang after timeoutSeconds. A Probe detects it only
+    after --probe-timeout, since a reply that comes before that is a good one.
     """
     if fault is not Fault.HANG:
         return 0.0
     return max(0.0, setting.probe_timeout - setting.liveness.timeout)
 
 
-def test_a_dead_process_turns_healthz_within_a_second(outcomes: Outcomes) -> None:
+def test_a_dead_process_is_unhealthy_within_a_second(outcomes: Outcomes) -> None:
     dead = [o for o in cached(outcomes) if o.run.script.fault is Fault.CRASH]
-    assert [str(o.run) for o in dead if o.noticed_after is None or o.noticed_after > 1] == []
+    assert [str(o.run) for o in dead if o.detected_after is None or o.detected_after > 1] == []
 
 
-# 3. Recovers at once.
+# 3. Recovery is detected at once.
 
 
-def test_an_unreachable_driver_is_tried_every_second(outcomes: Outcomes) -> None:
+def test_an_unreachable_driver_is_probed_every_second(outcomes: Outcomes) -> None:
     late = [str(o.run) for o in cached(outcomes) if o.longest_unreached > 1 + EPSILON]
     assert late == []
 
 
-def test_what_the_old_driver_did_fails_no_request_to_the_new_one(outcomes: Outcomes) -> None:
+def test_failures_of_the_old_driver_fail_no_request_to_the_new_one(outcomes: Outcomes) -> None:
     assert [str(o.run) for o in cached(outcomes) if o.misjudged_births] == []
 
 
-# 4. Cheap.
+# 4. Few Probes.
 
 
 def test_a_healthy_driver_gets_one_probe_for_each_request(outcomes: Outcomes) -> None:
@@ -186,7 +186,7 @@ def test_a_healthy_driver_gets_one_probe_for_each_request(outcomes: Outcomes) ->
 
 
 def healthy(outcomes: Outcomes) -> Mapping[tuple[Setting, float], list[Outcome]]:
-    """Return those of a healthy driver by setting and latency."""
+    """Return the outcomes of a healthy driver by setting and latency."""
     groups: dict[tuple[Setting, float], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         run = outcome.run
@@ -195,14 +195,14 @@ def healthy(outcomes: Outcomes) -> Mapping[tuple[Setting, float], list[Outcome]]
     return groups
 
 
-def test_a_failing_driver_gets_two_probes_for_each_request(noticed: Outcomes) -> None:
-    # After each failing answer there has to be one, since no other answer may rest on the same
-    # failure, and by the next request that one is too old to tell of a recovery.
-    bad = [o for o in cached(noticed) if has_one_caller(o.run.setting)]
+def test_a_failing_driver_gets_two_probes_for_each_request(lasting: Outcomes) -> None:
+    # One follows each unhealthy answer, so that no other answer is made from the same result. Its
+    # result is too old to show a recovery to the next request, so there is another one before that.
+    bad = [o for o in cached(lasting) if has_one_caller(o.run.setting)]
     assert [str(o.run) for o in bad if o.probes_until_then > 2 * o.requests_until_then] == []
 
 
-# 5. Fresh.
+# 5. Fresh answers.
 
 
 def test_answers_to_one_regular_caller_are_fresh(outcomes: Outcomes) -> None:
@@ -215,27 +215,27 @@ def test_answers_to_one_regular_caller_are_fresh(outcomes: Outcomes) -> None:
 
 
 def freshest(probe_timeout: float) -> float:
-    """Return the age at which an answer has to be if one that hangs has timed out by then."""
+    """Return the age of an answer whose Probe began so early that a hang would have timed out."""
     return probe_timeout + MARGIN + JITTER
 
 
-# 7. One at a time.
+# 6. One Probe at a time.
 
 
 def test_at_most_one_probe_is_in_flight(outcomes: Outcomes) -> None:
     assert {o.most_in_flight for o in cached(outcomes)} == {1}
 
 
-# What needs no kubelet: a healthy driver and one caller, or none, or a storm.
+# Without a kubelet: a healthy driver with one caller, without callers, or with a burst of requests.
 
 
 class Pod:
-    """A healthy driver behind the program in auto mode, with what it is asked counted."""
+    """A healthy driver and the program in auto mode; counts Probes and ages of answers."""
 
     def __init__(self, latency: float) -> None:
         start = trio.current_time()
         steps = [Step(at=start, state=State.READY, latency=latency)]
-        self._driver = Driver(steps, latency=latency, on_death=_ignore, on_birth=_ignore)
+        self._driver = Driver(steps, latency=latency, on_death=_ignore, on_start=_ignore)
         self._sidecar = Cached(
             self._driver,
             probe_timeout=3.0,
@@ -263,7 +263,7 @@ def _ignore() -> None:
 async def test_with_no_callers_there_is_a_probe_every_ten_seconds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    # From the start on, so in 995 s a hundred times.
+    # From 0 s on, so a hundred times in 995 s.
     pod = Pod(QUICK)
     with trio.move_on_after(995):
         await pod.live()
@@ -272,7 +272,7 @@ async def test_with_no_callers_there_is_a_probe_every_ten_seconds(
 
 @pytest.mark.parametrize("latency", [QUICK, SLOW])
 @pytest.mark.parametrize("rate", [2.0, 30.0, 500.0])
-async def test_a_storm_of_requests_gets_one_probe_a_second_at_most(
+async def test_a_burst_of_requests_starts_at_most_one_probe_a_second(
     autojump_clock: trio.testing.MockClock, latency: float, rate: float
 ) -> None:
     pod, rng = Pod(latency), random.Random(2)  # noqa: S311 - reproducible, not secret
@@ -291,7 +291,7 @@ async def test_a_storm_of_requests_gets_one_probe_a_second_at_most(
 async def test_a_caller_that_goes_on_at_another_phase_still_gets_fresh_answers(
     autojump_clock: trio.testing.MockClock, latency: float, period: int
 ) -> None:
-    # A kubelet that restarts begins anew somewhere in its period. 2 answers of 400 are its price.
+    # A kubelet that restarts continues at another phase, which costs 2 of 400 answers.
     pod, rng = Pod(latency), random.Random(period)  # noqa: S311 - reproducible, not secret
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pod.live)
@@ -302,5 +302,5 @@ async def test_a_caller_that_goes_on_at_another_phase_still_gets_fresh_answers(
                 await pod.ask()
         nursery.cancel_scope.cancel()
     assert percentile(((old, 1.0) for old in pod.ages[2:]), 0.99) <= freshest(3.0)
-    # While nobody is known there is one every 10 s.
+    # Without a confirmed caller there is a Probe every 10 s.
     assert pod.probes <= 1.02 * len(pod.ages) + 4 * (1 + period / IDLE)

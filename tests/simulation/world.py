@@ -1,14 +1,13 @@
-"""One run: a pod with its driver, its sidecar and its kubelet, on trio's autojump clock.
+"""Simulates runs of a pod with its driver, sidecar and kubelet on trio's autojump clock.
 
-All times of a `Record` are seconds since the fault began. Runs do not touch each other, so many
-share one clock and its jumps, and each has its own random numbers from its own seed: the same ones
-for each policy, so that one run is another's twin.
+Runs are independent of each other, so many share one clock and its jumps. Each has its own random
+numbers from its own seed, which are the same for each policy, so that policies can be compared.
 
-    the sidecar starts, the kubelet asks and asks │ fault: the script's stages │ afterwards
+    the sidecar starts, the kubelet probes it │ fault: the script's stages │ afterwards
 
-The first part is long enough for `auto` to have learned; the others have nothing to learn, and
-begin one period before the fault. The last one ends as soon as nothing can follow any more: when
-the restarted driver has been asked, or some requests after the last stage began.
+The first part is long enough for `auto` to detect the callers; with other policies it is one period
+long. The last part ends when nothing more can happen: when the restarted driver has been probed,
+or some requests after the last stage began.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ if TYPE_CHECKING:
     from tests.simulation.settings import Setting
 
 WARM_UP = 5
-"""Requests before the fault: two to learn from, and some until what was no period is forgotten."""
+"""Requests before the fault: two that show the period, and some until false periods are gone."""
 
 MEASURED = 6
-"""Periods in which a healthy driver's Probes are counted, and its answers' ages."""
+"""Periods in which the Probes of a healthy driver and the ages of answers are measured."""
 
 AFTERWARDS = 2
 """Periods for which a run goes on after its last stage began."""
 
 AT_ONCE = 400
-"""Runs that share the clock; more at once save no more time."""
+"""Runs that share the clock; more save no more time."""
 
 HEAD_START = 5.0
-"""Seconds for which a sidecar has run at least when it is first asked, if its pod is not new."""
+"""Seconds at least from the start of a sidecar to the first request, if the pod is not new."""
 
 LONGEST_INTERVAL = max(filter(None, CACHED.values()))
 
@@ -58,14 +57,14 @@ class Run:
     setting: Setting
     script: Script
     latency: float
-    """Seconds to the driver's usual answer."""
+    """Seconds to the driver's usual reply."""
     phase: float
     """Where between two liveness probes the fault begins, from 0 to 1."""
     weight: float
-    """How much of all manifests, drivers and phases the run stands for."""
+    """The share of all manifests, drivers and phases that the run represents."""
     policy: Policy
     warm_up: int = WARM_UP
-    """Requests before the fault, for a policy that learns from them."""
+    """Requests before the fault, for the policy that follows the callers."""
 
     def __str__(self) -> str:
         return (
@@ -74,14 +73,14 @@ class Run:
         )
 
     @property
-    def twin(self) -> Run:
+    def per_request(self) -> Run:
         """The same run with per-request probing."""
         return replace(self, policy=Policy.PER_REQUEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What happened in a run; times are on trio's clock."""
+    """The events of a run; times are on trio's clock."""
 
     run: Run
     fault_at: float
@@ -91,16 +90,16 @@ class Record:
     calls: Sequence[Call]
     """The Probes that reached the driver."""
     results: Sequence[ProbeResult]
-    """What a sidecar with a cache found."""
+    """The results of a policy that answers from the last result."""
     restarts: Sequence[float]
     """kubelet's decisions to restart the driver."""
     births: Sequence[float]
-    """When a new process of the driver made its socket."""
+    """When new processes of the driver created their sockets."""
     most_in_flight: int
 
 
 def simulate(runs: Iterable[Run], digest: Callable[[Record], T]) -> list[T]:
-    """Play all runs, and return what `digest` makes of their records, in the same order."""
+    """Simulate all runs, and return `digest` of each record, in the same order."""
     clock = trio.testing.MockClock(autojump_threshold=0)
     return trio.run(_simulate, list(runs), digest, clock=clock)
 
@@ -111,7 +110,7 @@ async def _simulate(runs: Sequence[Run], digest: Callable[[Record], T]) -> list[
 
     async def play() -> None:
         for number, run in waiting:
-            # Sidecars start on the second, since their Probes then share the clock's jumps, too.
+            # Sidecars start on whole seconds, so that their Probes share the jumps of the clock.
             await trio.sleep_until(ceil(trio.current_time()))
             digests[number] = digest(await _World(run).play())
 
@@ -125,7 +124,7 @@ class _World:
     def __init__(self, run: Run) -> None:
         self._run = run
         rng = self._rng("times")
-        # Where the Probes of a fixed interval lie to the requests is a matter of chance, too.
+        # The phase of the requests to the Probes of a fixed interval is random.
         self._asked_from = trio.current_time() + HEAD_START + rng.random() * LONGEST_INTERVAL
         period = run.setting.liveness.period
         if run.script.starts:
@@ -141,12 +140,12 @@ class _World:
         self._over = trio.Event()
         self._container = Container(has_startup_probe=run.setting.startup is not None)
         self._driver = Driver(
-            self._steps, latency=run.latency, on_death=self._died, on_birth=self._came
+            self._steps, latency=run.latency, on_death=self._died, on_start=self._came
         )
         self._sidecar = self._make_sidecar()
 
     async def play(self) -> Record:
-        """Let everything happen, and return the record."""
+        """Run the simulation and return the record."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._driver.run)
             self._nursery.start_soon(self._sidecar.run)
@@ -218,8 +217,8 @@ class _World:
 
         return run
 
-    async def _ask(self, caller: str, patience: float) -> bool:
-        answer = await self._sidecar.ask(caller, patience)
+    async def _ask(self, caller: str, seconds: float) -> bool:
+        answer = await self._sidecar.ask(caller, seconds)
         self._answers.append(answer)
         cured = self._births and self._restarts and self._births[-1] > self._restarts[-1]
         if cured and answer.healthy:
@@ -249,7 +248,7 @@ class _World:
             seconds += MEASURED * liveness.period
         elif script.fault is None:
             seconds += AFTERWARDS * liveness.period
-        else:  # for as many requests as it takes, and more, in case it takes too many
+        else:  # as many requests as expected, and some more in case the restart is late
             seconds += LONGEST_INTERVAL
             between = max(liveness.period, min(liveness.timeout, setting.probe_timeout))
             seconds += (liveness.failure_threshold + AFTERWARDS) * between

@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: the long run, and what came of it."""
+"""Runs the long soak test and prints its results: `python -m tests.soak`."""
 
 import argparse
 import sys
@@ -34,7 +34,7 @@ def report(record: Record) -> Iterator[str]:
     yield _list(f"{record.answers.total():,} requests", record.answers)
     for (method, status), count in sorted(record.metrics.items()):
         yield f"metrics: {method} {status} {count:,}"
-    yield f"Probes that timed out unseen: {record.unseen}; that were void: {record.halted}"
+    yield f"Probes that timed out unseen: {record.unseen}; that were discarded: {record.discarded}"
     for what in ("rss", "anonymous", "descriptors", "threads"):
         values = [getattr(usage, what) for usage in record.usages]
         eighths = [median(values[i * len(values) // 8 :][: len(values) // 8]) for i in range(8)]

@@ -1,7 +1,7 @@
-"""A client that asks in every way in turn and counts: `-m tests.soak.client HOST PORT ANSWERS`.
+"""Sends requests of every kind in turn and counts: `-m tests.soak.client HOST PORT ANSWERS`.
 
-Each request gets exactly one whole answer or is aborted by the client itself; anything else ends
-this process with a traceback. It goes on until stdin ends.
+Each request gets exactly one complete response or is aborted by the client itself; anything else
+ends this process with a traceback. It runs until its stdin is closed.
 """
 
 import select
@@ -19,12 +19,12 @@ import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 
 from tests.soak.tally import Tally
 
-# Seconds after which an answer counts as missing; one takes milliseconds.
-PATIENCE = 30.0
+# Seconds after which a response counts as missing; one takes milliseconds.
+TIMEOUT = 30.0
 
 
 class Outcome(StrEnum):
-    """What became of a request, and its letter in the tally."""
+    """The outcome of a request; the value is its letter in the tally."""
 
     HEALTHY = "y"
     UNHEALTHY = "n"
@@ -44,7 +44,7 @@ def request(target: str, connection: str = "close") -> bytes:
 
 
 class Client:
-    """The ways to ask; each notes what became of its requests."""
+    """The kinds of request; each method records the outcome of its requests."""
 
     def __init__(self, host: str, port: int, tally: Tally) -> None:
         self._address = host, port
@@ -63,12 +63,12 @@ class Client:
                 self._note(*_next_answer(connection))
 
     def aborted(self) -> None:
-        """Reset the connection after any byte of a request, the last one included."""
+        """Reset the connection after some bytes of a request, or after the whole of it."""
         whole = request("/healthz")
         with self._connected() as connection:
             connection.sendall(whole[: next(self._abortions) % (len(whole) + 1)])
-            linger_not = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+            no_linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         self._tally.note(Outcome.ABORTED)
 
     def verbose(self) -> None:
@@ -88,12 +88,12 @@ class Client:
         with grpc.insecure_channel(f"{host}:{port}", options=[own]) as channel:
             check: Callable[..., Any] = channel.unary_unary("/grpc.health.v1.Health/Check")
             for _ in range(times):
-                assert check(b"", timeout=PATIENCE) in {b"\x08\x01", b"\x08\x02"}
+                assert check(b"", timeout=TIMEOUT) in {b"\x08\x01", b"\x08\x02"}
                 self._tally.note(Outcome.GRPC)
 
     @contextmanager
     def _connected(self) -> Iterator[socket.socket]:
-        with socket.create_connection(self._address, timeout=PATIENCE) as connection:
+        with socket.create_connection(self._address, timeout=TIMEOUT) as connection:
             yield connection
 
     def _note(self, status: int, body: bytes) -> None:
@@ -103,7 +103,7 @@ class Client:
 
 
 def _next_answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Read one answer; there must be nothing after it."""
+    """Read one response, after which there must be no further data."""
     received = b""
     while not _is_whole(received):
         more = connection.recv(65536)
@@ -113,7 +113,7 @@ def _next_answer(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def _only_answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Read until the server closes the connection; that must be one answer."""
+    """Read one response, after which the server must close the connection."""
     received = b""
     while more := connection.recv(65536):
         received += more
@@ -140,8 +140,8 @@ def _length(head: bytes) -> int:
 def main() -> None:
     host, port, answers = sys.argv[1:]
     client = Client(host, int(port), Tally(Path(answers)))
-    # A fifth of the requests has a connection of its own, as all of kubelet's have; more of them
-    # would make the run longer, and the others are those of scrapers and proxies.
+    # A fifth of the requests has its own connection, like those of kubelet. The others share one,
+    # like those of proxies, since more connections would make the run longer.
     turn: dict[Callable[[], None], int] = {
         client.as_kubelet: 20,
         client.kept_alive: 5,

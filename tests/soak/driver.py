@@ -1,9 +1,9 @@
-"""A CSI driver that plays faults in turn and counts: `-m tests.soak.driver SOCKET PROBES NAMES`.
+"""Runs a CSI driver with faults, and counts: `-m tests.soak.driver SOCKET PROBES NAMES`.
 
-It answers byte for byte from `tests/driver/peer.py`, since a whole gRPC server would take more of
-the machine than the program under test. What the n-th Probe gets depends on n alone, and is noted
-before it gets it. A driver that kills itself is followed by another one at once, which goes on
-with the count. Once stdin has ended, the next Probe is the last.
+The replies are prepared bytes of `tests/driver/peer.py`, since a gRPC server would use more CPU
+than the program under test. The reply to the n-th Probe depends on n alone, and is recorded before
+it is sent. A driver that kills itself is replaced at once by a new one, which continues the count.
+After stdin is closed, the next Probe is the last one.
 """
 
 import asyncio
@@ -23,45 +23,45 @@ from tests.driver import peer
 from tests.soak.tally import Tally
 
 
-class Fate(StrEnum):
-    """What a Probe gets, and its letter in the tally."""
+class Reply(StrEnum):
+    """The reply to a Probe; the value is its letter in the tally."""
 
     READY = "r"
     NOT_READY = "n"
     ERROR = "e"
     CUT = "c"
-    """The first bytes of a good answer, then the end of the connection."""
-    HANG_UP = "u"
-    """A good answer and, at once, the end of the connection, which is the tripwire's."""
+    """The first bytes of a good reply, then EOF."""
+    CLOSE = "u"
+    """A good reply and at once EOF, on the connection that the program holds."""
     RECREATE = "s"
-    """A good answer, and another socket in the place of this one."""
+    """A good reply, and a new socket in place of this one."""
     HANG = "h"
     KILL = "k"
     LATE = "l"
-    """Nothing, as it has timed out before this driver ran."""
+    """Nothing, since the Probe has timed out before this process ran."""
 
 
 STATUS = {
-    Fate.READY: "OK",
-    Fate.NOT_READY: "OK",
-    Fate.ERROR: "FailedPrecondition",
-    Fate.CUT: "Unavailable",
-    Fate.HANG_UP: "OK",
-    Fate.RECREATE: "OK",
-    Fate.HANG: "DeadlineExceeded",
-    Fate.KILL: "Unavailable",
-    Fate.LATE: "DeadlineExceeded",
+    Reply.READY: "OK",
+    Reply.NOT_READY: "OK",
+    Reply.ERROR: "FailedPrecondition",
+    Reply.CUT: "Unavailable",
+    Reply.CLOSE: "OK",
+    Reply.RECREATE: "OK",
+    Reply.HANG: "DeadlineExceeded",
+    Reply.KILL: "Unavailable",
+    Reply.LATE: "DeadlineExceeded",
 }
 
-USUAL = [Fate(letter) for letter in "rrnrecrrurrercrrnrcr"]
+USUAL = [Reply(letter) for letter in "rrnrecrrurrercrrnrcr"]
 
-# Each of these takes time in which there is no load: a timeout, or a new driver's start.
-RARE = {500: Fate.KILL, 400: Fate.HANG, 100: Fate.RECREATE}
+# Rare, since there is no load during a timeout or the start of a new driver.
+RARE = {500: Reply.KILL, 400: Reply.HANG, 100: Reply.RECREATE}
 
 ANSWER = {
-    Fate.READY: peer.VALID,
-    Fate.NOT_READY: peer.PREFACE + peer.OK_200 + peer.NOT_READY + peer.STATUS_0,
-    Fate.ERROR: peer.PREFACE
+    Reply.READY: peer.VALID,
+    Reply.NOT_READY: peer.PREFACE + peer.OK_200 + peer.NOT_READY + peer.STATUS_0,
+    Reply.ERROR: peer.PREFACE
     + peer.headers(
         (":status", "200"),
         ("content-type", "application/grpc"),
@@ -69,8 +69,8 @@ ANSWER = {
         ("grpc-message", "not healthy"),
         end=True,
     ),
-    Fate.HANG: b"",
-    Fate.LATE: b"",
+    Reply.HANG: b"",
+    Reply.LATE: b"",
 }
 
 _NAME = b"soak.csi.example.com"
@@ -81,22 +81,22 @@ NAME = (
     + peer.STATUS_0
 )
 
-# Seconds for the last Probe to come; the program may have ended.
-PATIENCE = 10.0
+# Seconds to wait for the last Probe; the program may have exited.
+TIMEOUT = 10.0
 
-# As the path of a connection's first request looks, after the octets of its name and length.
+# The path in the HPACK encoding of the first request of a connection, without name and length.
 PROBE_PATH = Encoder().encode([(":path", "/csi.v1.Identity/Probe")])[2:]
 
 
-def fate(number: int) -> Fate:
+def reply_to(number: int) -> Reply:
     for every, rare in RARE.items():
-        if number % every == every // 4:  # early: a short run has them too
+        if number % every == every // 4:  # early, so that a short run has them too
             return rare
     return USUAL[number % len(USUAL)]
 
 
 class Driver:
-    """What the connections share, until `done`."""
+    """The state that the connections share, until `done`."""
 
     def __init__(self, path: Path, probes: Tally, names: Tally) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class Driver:
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        """Put a socket in the place of the one that is there, if any."""
+        """Create a socket, in place of the present one if there is one."""
         new = self.path.with_suffix(".new")
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(new))
@@ -120,8 +120,8 @@ class Driver:
             old.close()
 
     def die(self) -> None:
-        # The listener first, and not in whatever order the kernel takes: the next Probe could
-        # connect to it in between, unseen.
+        # The listener is closed first. The kernel may close it last, and a Probe that connects in
+        # between would not be counted.
         if self._server is not None:
             self._server.close()
         if self.is_ending:
@@ -132,16 +132,16 @@ class Driver:
     def end(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(sys.stdin)
-        loop.call_later(PATIENCE, self.done.set)
+        loop.call_later(TIMEOUT, self.done.set)
         self.is_ending = True
 
 
 class Call(asyncio.Protocol):
-    """One connection, with the one call that it is for."""
+    """One connection with its one call."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._heard = b""
+        self._received = b""
         self._is_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -150,10 +150,10 @@ class Call(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_answered:
             return
-        self._heard += data
-        if peer.END_OF_REQUEST in self._heard:
+        self._received += data
+        if peer.END_OF_REQUEST in self._received:
             self._is_answered = True
-            if PROBE_PATH in self._heard:
+            if PROBE_PATH in self._received:
                 self._answer_probe()
             else:
                 self._driver.names.note("i")
@@ -161,32 +161,32 @@ class Call(asyncio.Protocol):
 
     def _answer_probe(self) -> None:
         number = len(self._driver.probes)
-        its = self._fate(number)
+        its = self._reply_to(number)
         self._driver.probes.note(its)
         match its:
-            case Fate.KILL:
+            case Reply.KILL:
                 self._driver.die()
-            case Fate.CUT:
+            case Reply.CUT:
                 self._transport.write(peer.VALID[: number % len(peer.VALID)])
                 self._transport.close()
-            case Fate.HANG_UP:
+            case Reply.CLOSE:
                 self._transport.write(peer.VALID)
                 self._transport.close()
-            case Fate.RECREATE:
+            case Reply.RECREATE:
                 self._recreating = asyncio.ensure_future(self._recreate())
-            case Fate():
+            case Reply():
                 self._transport.write(ANSWER[its])
 
     async def _recreate(self) -> None:
-        await self._driver.listen()  # first, while no other Probe can be on its way
+        await self._driver.listen()  # before the reply, while no other Probe can be in flight
         self._transport.write(peer.VALID)
 
-    def _fate(self, number: int) -> Fate:
+    def _reply_to(self, number: int) -> Reply:
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket"), select.POLLRDHUP)
         if poll.poll(0):
-            return Fate.LATE
-        return Fate.KILL if self._driver.is_ending else fate(number)
+            return Reply.LATE
+        return Reply.KILL if self._driver.is_ending else reply_to(number)
 
 
 async def serve(driver: Driver) -> None:
@@ -197,7 +197,7 @@ async def serve(driver: Driver) -> None:
 
 def main() -> None:
     path, probes, names = map(Path, sys.argv[1:])
-    # Forked, for a start that takes a few milliseconds and not as long as all the imports.
+    # Forked, so that a new driver starts within milliseconds, without the imports.
     while not (child := os.fork()) or os.waitpid(child, 0)[1] == signal.SIGKILL:
         if not child:
             asyncio.run(serve(Driver(path, Tally(probes), Tally(names))))

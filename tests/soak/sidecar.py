@@ -1,4 +1,4 @@
-"""The program as it is, but for the shortest interval that its flags admit: `-m … FLAGS`."""
+"""Runs the sidecar with a shorter minimum for --probe-interval: `-m tests.soak.sidecar FLAGS`."""
 
 import sys
 

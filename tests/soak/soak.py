@@ -1,18 +1,17 @@
-"""Many Probes and requests, with faults, in one process; then everything is accounted for.
+"""Runs one process through many Probes, requests and faults, and checks its counts and resources.
 
     tests.soak.driver --socket-- tests.soak.sidecar --TCP-- tests.soak.client, several of them
          |                             | sampled                  |
        tally ---------- compared with /metrics                  tally
 
-What is compressed is the time between the Probes, and nothing else: the program is the installed
-one with all its tasks, in a process of its own, behind real sockets, but its interval is 1 ms, a
-hundredth of what the flags admit, so that Probes follow one another; at the interval of 10 s that
-is usual, 200,000 of them are 23 days. What depends on real time happens as often as in real time:
-timeouts, the retry of a name that was refused (10 s), the rest after a false hang-up (20 min), the
-ages of connections. Nor is this about the auto schedule, which is simulated elsewhere.
+Only the time between Probes is shortened. The program is the installed one with all its tasks, in
+its own process with real sockets. Its interval is 1 ms, a hundredth of what the flags allow, so
+that Probes follow one another; at the usual interval of 10 s, 200,000 Probes take 23 days.
+Timeouts, the retry of GetPluginInfo (10 s), the cooldown after a closed connection (20 min) and the
+ages of connections take as long as in reality. The auto schedule is tested in the simulation.
 
-At the end the driver goes, after a last Probe, and so do the clients. Then no count changes any
-more but that of Probes that nobody can have seen, and the process is at rest as it was before.
+At the end the driver exits after a last Probe, and the clients exit. Then only Probes that cannot
+reach a driver are counted, and the process has as many descriptors as before.
 """
 
 import subprocess
@@ -29,7 +28,7 @@ from prometheus_client import Metric
 from tests.e2e.harness import Address, Sidecar
 from tests.soak import tally
 from tests.soak.client import Outcome
-from tests.soak.driver import STATUS, Fate
+from tests.soak.driver import STATUS, Reply
 from tests.soak.usage import Usage, growth, usage
 
 ROOT = Path(__file__).parents[2]
@@ -40,28 +39,28 @@ UNREACHABLE = "unknown-non-grpc"
 
 FLAGS = ("--http-endpoint=127.0.0.1:0", "--probe-interval=1ms", "--probe-timeout=200ms")
 
-# Seconds between samples. One costs less than a millisecond of the kernel's time, and many are
-# needed, as connections come and go.
+# Seconds between samples. One takes less than a millisecond in the kernel, and many are needed,
+# since connections come and go.
 SAMPLE_EVERY = 0.05
 
-# What chance does not exceed over the second half of a run, as a leak would. A short run's memory
-# varies by 0.3 MiB. A long one's goes up and down in steps of 0.9 MiB: each Probe interns a string
-# and drops it, so that every 23,000 of them CPython makes its table of such strings anew, and
-# malloc finds room for it in the arena of whichever thread runs, where it leaves a gap in time.
+# The greatest growth in the second half of a run that is not a leak. The memory of a short run
+# varies by 0.3 MiB. That of a long one varies in steps of 0.9 MiB: each Probe interns a string and
+# drops it, so every 23,000 Probes CPython rebuilds its table of interned strings, which malloc
+# allocates in the arena of the running thread and later frees there.
 MOST_KIB = 1024.0
 MOST_KIB_WHEN_LONG = 3072.0
-MOST_DESCRIPTORS = 4.0  # there are some 5 more or less at any time; a fault must leave none
-MOST_THREADS = 1.0  # there are two calls at most, of Probe and GetPluginInfo
+MOST_DESCRIPTORS = 4.0  # the number varies by about 5; a fault must leave none
+MOST_THREADS = 1.0  # at most two calls at a time, Probe and GetPluginInfo
 
-# How many Probes may have timed out before they reached the driver: the machine is shared.
+# The greatest share of Probes that time out before they reach the driver on a shared machine.
 MOST_UNSEEN = 0.01
 
-FATES = set(Fate) - {Fate.LATE}
+REPLIES = set(Reply) - {Reply.LATE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much at least, but for no longer than `seconds`."""
+    """The least numbers of Probes and requests, and the longest time in seconds."""
 
     probes: int
     requests: int
@@ -71,26 +70,26 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What everybody has counted, and what the process held all the while, and at rest."""
+    """The counts of all processes, and the resources of the sidecar during the run and at rest."""
 
     seconds: float
-    probes: Counter[Fate]
+    probes: Counter[Reply]
     names: int
     answers: Counter[Outcome]
     metrics: Counter[tuple[str, str]]
-    halted: int
+    discarded: int
     usages: list[Usage]
     descriptors_before: int
     descriptors_after: int
 
     @property
     def unseen(self) -> int:
-        """Probes that timed out, and not because of the driver, as far as it knows."""
-        timed_out = self.metrics[PROBE, "DeadlineExceeded"] + self.halted
-        return timed_out - self.probes[Fate.HANG] - self.probes[Fate.LATE]
+        """The number of Probes that timed out and that the driver has not counted."""
+        timed_out = self.metrics[PROBE, "DeadlineExceeded"] + self.discarded
+        return timed_out - self.probes[Reply.HANG] - self.probes[Reply.LATE]
 
     def flaws(self, most_kib: float) -> Iterator[str]:
-        """Yield whatever is not as it has to be."""
+        """Yield a sentence for everything that is wrong."""
         yield from self._unaccounted()
         bounds = {
             "rss": most_kib,
@@ -105,11 +104,11 @@ class Record:
             yield f"descriptors at rest: {self.descriptors_before}, then {self.descriptors_after}"
 
     def _unaccounted(self) -> Iterator[str]:
-        yield from (f"no Probe {fate.name}" for fate in FATES if not self.probes[fate])
+        yield from (f"no Probe {reply.name}" for reply in REPLIES if not self.probes[reply])
         yield from (f"no request {end.name}" for end in Outcome if not self.answers[end])
         seen: Counter[str] = Counter()
-        for fate, times in self.probes.items():
-            seen[STATUS[fate]] += times
+        for reply, times in self.probes.items():
+            seen[STATUS[reply]] += times
         counted = self._counted(PROBE)
         if not 0 <= self.unseen <= MOST_UNSEEN * seen.total():
             yield f"{self.unseen} Probes timed out that the driver has not seen"
@@ -121,7 +120,7 @@ class Record:
             yield f"GetPluginInfo: the driver saw {self.names}, the metrics say {dict(named)}"
 
     def _counted(self, method: str) -> Counter[str]:
-        """Return how many calls the metrics say that reached the driver, by status."""
+        """Return the number of calls that reached the driver by status, from the metrics."""
         return Counter(
             {
                 status: n
@@ -132,7 +131,7 @@ class Record:
 
 
 def soak(scale: Scale, folder: Path) -> Record:
-    """Run it, with files in `folder`."""
+    """Run the soak test with its files in `folder`."""
     run = _Run(scale, folder)
     with ExitStack() as processes:
         sidecar = processes.enter_context(
@@ -158,11 +157,11 @@ def soak(scale: Scale, folder: Path) -> Record:
         sidecar.wait_for(500, "no such file")
         return Record(
             seconds=seconds,
-            probes=Counter({Fate(letter): n for letter, n in tally.read(run.probes).items()}),
+            probes=Counter({Reply(letter): n for letter, n in tally.read(run.probes).items()}),
             names=tally.read(run.names).total(),
             answers=run.count_answers(),
             metrics=_operations(sidecar.metrics()),
-            halted=sidecar.log.count("A Probe outlasted its deadline"),
+            discarded=sidecar.log.count("Discarded a Probe"),
             usages=usages,
             descriptors_before=before,
             descriptors_after=_at_rest(sidecar.pid),
@@ -170,7 +169,7 @@ def soak(scale: Scale, folder: Path) -> Record:
 
 
 class _Run:
-    """The files of one run, and when it is over."""
+    """The files of one run."""
 
     def __init__(self, scale: Scale, folder: Path) -> None:
         self.socket = folder / "csi.sock"
@@ -183,7 +182,7 @@ class _Run:
         self._scale = scale
 
     def sample(self, pid: int, peers: list[subprocess.Popen[bytes]]) -> Iterator[Usage]:
-        """Yield what the process holds, until there was enough of everything, or time is over."""
+        """Yield the usage of the process until the scale is reached or the time is over."""
         started = time.monotonic()
         while not self._is_enough() and (at := time.monotonic() - started) < self._scale.seconds:
             yield usage(pid, at)
@@ -209,7 +208,7 @@ def _peer(name: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
 
 def _end(*peers: subprocess.Popen[bytes]) -> None:
     for peer in peers:
-        peer.communicate()  # the end of its stdin
+        peer.communicate()  # closes its stdin
         if peer.returncode:
             raise RuntimeError(f"{peer.args!r} has failed, see its traceback")
 
@@ -219,11 +218,11 @@ def _text(address: Address) -> tuple[str, str]:
 
 
 def _at_rest(pid: int) -> int:
-    """Return the number of descriptors that stay, between the Probes and after the clients."""
+    """Return the number of descriptors that are open between two Probes and without clients."""
     counts = []
     for _ in range(200):
         counts.append(usage(pid, 0.0).descriptors)
-        time.sleep(0.01)  # two seconds in all, as a connection may take half of one to end
+        time.sleep(0.01)  # two seconds in all, since a connection may take half a second to end
     return min(counts)
 
 

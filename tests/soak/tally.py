@@ -1,4 +1,4 @@
-"""What a peer has seen, a letter for each, in a file: so not even SIGKILL loses one."""
+"""Counts events in a file, with a letter for each, so that SIGKILL loses none."""
 
 import os
 from collections import Counter
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Tally:
-    """A file that one process appends to, and others may read meanwhile."""
+    """A file that one process appends to, and that others may read."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -19,5 +19,5 @@ class Tally:
 
 
 def read(path: Path) -> Counter[str]:
-    """Return how often each letter was noted."""
+    """Return the number of occurrences of each letter."""
     return Counter(path.read_text())

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tests.soak.soak import MOST_KIB, Scale, soak
 
-# So much takes a few seconds, and a machine that is busy may do less; the long run is `make soak`.
+# This takes a few seconds; a busy machine may do less. `make soak` is the long run.
 SHORT = Scale(probes=1_500, requests=6_000, seconds=12.0, clients=3)
 
 

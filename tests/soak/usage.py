@@ -1,4 +1,4 @@
-"""What a process holds of the machine, and whether that grows."""
+"""Measures the memory, descriptors and threads of a process, and their growth."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from statistics import linear_regression
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """At one time: KiB of memory, and numbers of the rest."""
+    """The usage at one time: memory in KiB, and numbers of descriptors and threads."""
 
     at: float
     rss: int
@@ -31,7 +31,7 @@ def usage(pid: int, at: float) -> Usage:
 
 
 def growth(usages: Sequence[Usage], of: str) -> float:
-    """Return by how much `of` has grown in the second half, by its line of least squares."""
+    """Return the growth of the attribute `of` in the second half, by linear regression."""
     half = usages[len(usages) // 2 :]
     times = [usage.at for usage in half]
     slope, _ = linear_regression(times, [getattr(usage, of) for usage in half])

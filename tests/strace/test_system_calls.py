@@ -127,6 +127,6 @@ def test_a_broken_listener_ends_the_program(
             sidecar.ask()
         wait_until(lambda: sidecar.exit_code is not None)
         assert sidecar.exit_code == 1
-        assert "A bug of livenessprobe ends it" in sidecar.log
+        assert "Exiting because of a bug in livenessprobe" in sidecar.log
     finally:
         sidecar.kill()

@@ -12,14 +12,14 @@ READY, NOT_READY, FAILED, TIMED_OUT, UNREACHABLE = ProbeStatus
 
 
 def history(*statuses: ProbeStatus, period: float = 1.0) -> History:
-    """What is left of Probes that ended so, one a `period`."""
+    """Return the history of Probes with these statuses, one every `period` seconds."""
     made = History()
     for number, status in enumerate(statuses):
         made.observe(result(status, number * period))
     return made
 
 
-def test_before_the_first_probe_there_is_nothing() -> None:
+def test_a_new_history_is_empty() -> None:
     empty = History()
     assert empty.probes == empty.consecutive_failures == 0
     assert empty.failures == dict.fromkeys((NOT_READY, FAILED, TIMED_OUT, UNREACHABLE), 0)
@@ -37,21 +37,21 @@ def test_probes_and_failures_are_counted() -> None:
 
 
 @pytest.mark.parametrize("first", ProbeStatus)
-def test_the_first_result_is_no_transition_but_the_beginning_of_what_is(first: ProbeStatus) -> None:
+def test_the_first_result_is_the_last_change_and_no_transition(first: ProbeStatus) -> None:
     begun = history(first, first)
     assert (begun.became_healthy, begun.became_unhealthy) == (0, 0)
     assert begun.last_change == result(first, 0)
     assert list(begun.changes) == [Change(result=result(first, 0))]
 
 
-def test_transitions_are_counted_by_direction_and_only_those_of_the_health() -> None:
+def test_only_transitions_of_health_are_counted_by_direction() -> None:
     changed = history(READY, FAILED, TIMED_OUT, READY, UNREACHABLE)
     assert (changed.became_healthy, changed.became_unhealthy) == (1, 2)
     assert changed.last_change == result(UNREACHABLE, 4)
     assert history(READY, FAILED, TIMED_OUT).last_change == result(FAILED, 1)
 
 
-def test_every_change_of_state_is_kept_with_how_long_the_one_before_lasted() -> None:
+def test_every_change_of_state_is_kept_with_the_duration_of_the_state_before() -> None:
     changed = history(READY, READY, FAILED, TIMED_OUT, TIMED_OUT, TIMED_OUT, READY)
     assert list(changed.changes) == [
         Change(result=result(READY, 0)),
@@ -61,7 +61,7 @@ def test_every_change_of_state_is_kept_with_how_long_the_one_before_lasted() -> 
     ]
 
 
-def test_a_slot_has_the_probes_of_its_seconds() -> None:
+def test_a_slot_summarises_the_probes_of_its_seconds() -> None:
     made = History()
     made.observe(result(READY, 19.9, latency=0.5))
     made.observe(result(TIMED_OUT, 20.0, latency=3.0))
@@ -76,7 +76,7 @@ def test_a_slot_has_the_probes_of_its_seconds() -> None:
 
 
 @given(st.lists(st.sampled_from(ProbeStatus), max_size=30))
-def test_the_sums_agree(statuses: list[ProbeStatus]) -> None:
+def test_slots_and_totals_add_up(statuses: list[ProbeStatus]) -> None:
     summed = history(*statuses)
     assert sum(slot.probes for slot in summed.slots) == summed.probes == len(statuses)
     failures = sum(status in FAILURES for status in statuses)
@@ -85,12 +85,12 @@ def test_the_sums_agree(statuses: list[ProbeStatus]) -> None:
     assert abs(summed.became_healthy - summed.became_unhealthy) <= 1
 
 
-def test_it_stays_small() -> None:
-    words = "\N{SNOWMAN}" * 1024  # as long as a driver's words can be, and two bytes each
+def test_the_history_uses_little_memory() -> None:
+    message = "\N{SNOWMAN}" * 1024  # the longest message, two bytes for each character
     made = History()
     for number in range(40_000):  # ten a second for more than an hour
         status = FAILED if number % 2 else READY
-        made.observe(result(status, number / 10, message=f"{number}{words}"))
+        made.observe(result(status, number / 10, message=f"{number}{message}"))
     assert len(made.changes) == MAX_CHANGES
     assert len(made.slots) == SPAN / SLOT
     assert len(pickle.dumps(made)) < 300_000

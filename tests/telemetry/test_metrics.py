@@ -46,7 +46,7 @@ def metrics(world: World) -> Metrics:
 
 
 def families(metrics: Metrics) -> list[Metric]:
-    """Read what is rendered, with Prometheus' own parser."""
+    """Parse the text with Prometheus' own parser."""
     return list(text_string_to_metric_families(metrics.text().decode()))
 
 
@@ -122,7 +122,9 @@ def test_a_probe_has_finer_buckets_than_the_references(
 ) -> None:
     metrics.observe_call(method, "OK", 0.002)
     bounds = re.findall(r'operations_seconds_bucket.*le="(.*?)"', metrics.text().decode())
-    assert bounds == finer + REFERENCE_BUCKETS  # as text, or they would be other series
+    assert (
+        bounds == finer + REFERENCE_BUCKETS
+    )  # compared as text, which is part of the series' identity
 
 
 def test_a_call_that_takes_as_long_as_a_bound_is_within_it(metrics: Metrics) -> None:
@@ -249,7 +251,7 @@ def test_a_result_too_old_is_none(metrics: Metrics, world: World) -> None:
 
 def test_the_schedule_in_force(metrics: Metrics, world: World) -> None:
     world.observe(READY, 10.0, latency=0.5)
-    assert of_driver(metrics, "probe_interval_seconds") == pytest.approx(10)  # nobody asks
+    assert of_driver(metrics, "probe_interval_seconds") == pytest.approx(10)  # without callers
     world.schedule.began(19.5)
     assert of_driver(metrics, "probe_interval_seconds") == pytest.approx(10)
 
@@ -303,10 +305,10 @@ def test_the_program_describes_itself(metrics: Metrics, world: World) -> None:
     assert (value(metrics, "process_start_time_seconds") or 0) > 1.7e9  # a time of this decade
 
 
-# The price
+# The number of series
 
 
-# Every node sends them, twice a minute. The reference has 33.
+# Every node has them, scraped twice a minute. The reference has 33.
 MOST_SERIES = 75
 
 

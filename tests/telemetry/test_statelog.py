@@ -1,4 +1,4 @@
-"""What an operator reads: each test lists the lines that a history of Probes leaves."""
+"""Checks the log lines for series of Probes, as an operator reads them."""
 
 import io
 import re
@@ -10,12 +10,12 @@ from livenessprobe import klog
 from livenessprobe.health.result import ProbeResult, ProbeStatus
 from livenessprobe.telemetry.statelog import StateLog
 
-# The field that every line has.
+# A field of every line.
 AT = 'socket="/csi.sock"'
 
 
 class History:
-    """Feeds results one second apart and shows what was logged, without klog's header."""
+    """Logs results one second apart, and returns the lines without klog's header."""
 
     def __init__(self, verbosity: int = 0, driver_name: str | None = "fake.csi") -> None:
         self._stream = io.StringIO()
@@ -56,7 +56,7 @@ def test_the_first_result_is_a_change() -> None:
     ]
 
 
-def test_a_change_tells_why_from_what_and_how_long_that_lasted() -> None:
+def test_a_change_has_the_reason_the_previous_state_and_its_duration() -> None:
     history = History()
     for _ in range(5):
         history.add(ProbeStatus.READY)
@@ -74,7 +74,7 @@ def test_a_change_tells_why_from_what_and_how_long_that_lasted() -> None:
     ]
 
 
-def test_how_long_it_was_unhealthy_counts_through_all_kinds_of_failure() -> None:
+def test_the_unhealthy_time_spans_all_kinds_of_failure() -> None:
     history = History()
     history.add(ProbeStatus.READY)
     history.add(ProbeStatus.TIMED_OUT, "no answer", "DeadlineExceeded")
@@ -86,14 +86,14 @@ def test_how_long_it_was_unhealthy_counts_through_all_kinds_of_failure() -> None
     assert unhealthy == [[], [], ["1.000s"], ["2.000s"], ["3.000s"], []]
 
 
-def test_a_healthy_driver_is_not_talked_about() -> None:
+def test_a_driver_that_stays_healthy_has_no_further_lines() -> None:
     history = History()
     for _ in range(1000):
         history.add(ProbeStatus.READY)
     assert len(history.lines) == 1
 
 
-def test_a_failure_that_stays_is_repeated_once_a_minute() -> None:
+def test_a_lasting_failure_is_logged_once_a_minute() -> None:
     # The change, then at 60 s and 120 s: three lines in 150 s.
     history = History()
     for _ in range(150):
@@ -105,21 +105,21 @@ def test_a_failure_that_stays_is_repeated_once_a_minute() -> None:
     assert history.lines[1:] == [still + '"60.000s"', still + '"120.000s"']
 
 
-def test_why_a_driver_is_unreachable_is_part_of_the_state() -> None:
+def test_the_reason_why_a_driver_is_unreachable_is_part_of_the_state() -> None:
     history = History()
     history.add(ProbeStatus.UNREACHABLE, "connection refused")
     history.add(ProbeStatus.UNREACHABLE, "no such file")
     assert len(history.lines) == 2
 
 
-def test_another_message_of_the_same_failure_is_no_change() -> None:
+def test_a_different_message_of_the_same_failure_is_no_change() -> None:
     history = History()
     for attempt in range(50):
         history.add(ProbeStatus.FAILED, f"request {attempt} failed", "Internal")
     assert len(history.lines) == 1
 
 
-def test_another_grpc_status_is_a_change() -> None:
+def test_a_different_grpc_status_is_a_change() -> None:
     history = History()
     history.add(ProbeStatus.FAILED, "down", "Internal")
     history.add(ProbeStatus.FAILED, "down", "Unavailable")
@@ -134,7 +134,7 @@ def test_at_level_5_every_probe_has_a_line() -> None:
     assert history.lines.count(line) == 3
 
 
-def test_at_level_5_the_reason_is_told_too() -> None:
+def test_at_level_5_the_line_has_the_reason() -> None:
     history = History(verbosity=5)
     history.add(ProbeStatus.FAILED, "first", "Internal")
     history.add(ProbeStatus.FAILED, "second", "Internal")
@@ -143,7 +143,7 @@ def test_at_level_5_the_reason_is_told_too() -> None:
     )
 
 
-def test_an_unknown_name_is_left_out() -> None:
+def test_an_unknown_driver_name_is_omitted() -> None:
     history = History(driver_name=None)
     history.add(ProbeStatus.READY)
     assert history.lines == [f'I "Health check succeeded" {AT} state="ready" latency="0.002s"']

@@ -2,7 +2,7 @@ from livenessprobe.health.result import ProbeStatus
 from tests.world import World
 
 
-def test_the_state_is_that_of_the_last_probe_as_long_as_it_counts() -> None:
+def test_the_state_is_that_of_the_last_probe_until_it_expires() -> None:
     world = World()
     assert world().state is None
     for status in ProbeStatus:

@@ -6,12 +6,12 @@ import trio
 from livenessprobe.telemetry.wallclock import STEP, WallClock
 
 
-async def test_it_is_the_wall_clocks_time() -> None:
+async def test_the_offset_gives_the_wall_clocks_time() -> None:
     clock = WallClock()
     assert clock.offset + trio.current_time() == pytest.approx(time.time(), abs=0.5)
 
 
-async def test_a_moment_keeps_its_time_until_the_clock_is_set(
+async def test_the_offset_is_constant_until_the_wall_clock_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = WallClock()

@@ -1,8 +1,8 @@
-"""How long a driver may take to come back after a restart before kubelet restarts it again.
+"""Computes how long a driver may take to come back before kubelet restarts it again.
 
-A new container starts, and its driver listens after D seconds. The reference's failing answers take
-a --probe-timeout each, and kubelet's worker waits for them; the program's take no time. So where
-the period is shorter than the timeout the same failures come sooner.
+A new container starts, and its driver listens after D seconds. Each unhealthy answer of the
+reference takes a --probe-timeout, for which kubelet's worker waits; the program's answers take no
+time. So where the period is shorter than the timeout, the same number of failures takes less time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ POLICIES = (Policy.AUTO, Policy.PER_REQUEST)
 LATENCY = 0.002
 PHASES = 8
 HIGHEST = 1 << 10
-"""Seconds that no setting waits for."""
+"""Seconds; more than any setting allows."""
 
 
 def table(settings: Iterable[Setting]) -> Iterator[str]:
     """Yield the lines of a table in Markdown: the longest D in seconds, by setting and policy."""
-    longest = patience(settings)
+    longest = longest_recoveries(settings)
     yield "| period / timeout / failureThreshold / initial delay / `--probe-timeout` | " + (
         " | ".join(policy.value for policy in POLICIES) + " |"
     )
@@ -40,8 +40,8 @@ def table(settings: Iterable[Setting]) -> Iterator[str]:
         yield f"| {_name(setting)} | {seconds} |"
 
 
-def patience(settings: Iterable[Setting]) -> Mapping[Case, int]:
-    """Return the whole seconds that a driver may take in every phase."""
+def longest_recoveries(settings: Iterable[Setting]) -> Mapping[Case, int]:
+    """Return the most whole seconds that a driver may take, whatever the phase."""
     longest = {(setting, policy): 0 for setting in settings for policy in POLICIES}
     step = HIGHEST
     while step := step // 2:
@@ -51,7 +51,7 @@ def patience(settings: Iterable[Setting]) -> Mapping[Case, int]:
 
 
 def _spared(tried: Mapping[Case, int]) -> set[Case]:
-    """Return those in which a driver that takes so many seconds is not restarted in any phase."""
+    """Return the cases in which such a driver is not restarted in any phase."""
     outcomes: list[Outcome] = simulate(
         [
             Run(

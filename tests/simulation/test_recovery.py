@@ -1,6 +1,6 @@
-"""How long a driver may take to come back, worked out by hand."""
+"""Checks the longest recovery against values computed by hand."""
 
-from tests.simulation.patience import table
+from tests.simulation.recovery import table
 from tests.simulation.settings import setting
 
 TWO = setting(2, 3, 5, 0)
@@ -10,6 +10,6 @@ TEN = setting(10, 3, 3, 10)
 """The first is at 10 s at the earliest, so the third at 30 s; the reference's ends 3 s later."""
 
 
-def test_a_driver_may_take_as_long_as_its_failures_do() -> None:
+def test_the_longest_recovery_that_is_not_restarted_again() -> None:
     _, _, *rows = table([TWO, TEN])
     assert rows == ["| 2 / 3 / 5 / 0 / 3 | 8 | 15 |", "| 10 / 3 / 3 / 10 / 3 | 30 | 33 |"]
