@@ -11,14 +11,29 @@ class SocketFile:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._noted: tuple[int, ...] | None = None
+        self._reported: tuple[int, ...] = _NO_FILE
+        self._missed = False
 
     def note(self) -> None:
         """Record which file is there now, or that none is. May be called in any thread."""
-        self._noted = self._identity()
+        identity = self._identity()
+        if self._noted and identity not in (_NO_FILE, self._noted, self._reported):
+            self._missed = True
+        self._noted = identity
 
     def changed(self) -> bool:
-        """Return whether there is a file, and not the one that was noted last."""
-        return self._noted is not None and self._identity() not in (_NO_FILE, self._noted)
+        """Return whether there is a file, and not the one that was noted last.
+
+        Also True, once, if `note` was the first to see that file.
+        """
+        if self._missed:
+            self._missed = False
+            return True
+        identity = self._identity()
+        if self._noted is None or identity in (_NO_FILE, self._noted):
+            return False
+        self._reported = identity
+        return True
 
     def _identity(self) -> tuple[int, ...]:
         try:

@@ -2,8 +2,9 @@
 
     always                       waits until the driver closes the held connection; the kernel does
                                  so when the driver's process dies
-    while the last Probe is      also checks every POLL whether the socket file is a new one
-    not READY
+    while the last Probe is      also checks every POLL whether the socket file is a new one, and
+    not READY                    once more when a Probe is READY again: it may have been the first
+                                 to see the new one
 
 Both may be reported again while the Probe that follows is still in flight.
 """
@@ -75,6 +76,9 @@ class Watch:
     ) -> None:
         while True:
             await self._unhealthy.wait()
-            if await socket_changed():
-                recreated()
-            await trio.sleep(POLL)
+            is_unhealthy = True
+            while is_unhealthy:
+                is_unhealthy = self._unhealthy.is_set()
+                if await socket_changed():
+                    recreated()
+                await trio.sleep(POLL)

@@ -158,3 +158,14 @@ async def test_threads_that_are_abandoned_in_a_file_system_do_not_pile_up(
     with trio.fail_after(PATIENCE):
         assert await driver.socket_changed()
     assert looks == 2
+
+
+def test_a_file_that_only_the_next_probe_has_found_is_reported_once(tmp_path: Path) -> None:
+    path = tmp_path / "csi.sock"
+    bind(path)
+    file = SocketFile(str(path))
+    file.note()
+    bind_again(path)
+    file.note()
+    assert file.changed()
+    assert not file.changed()

