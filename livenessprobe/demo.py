@@ -108,7 +108,7 @@ async def run(flags: Sequence[str]) -> int:
 
         def set_mode(mode: str) -> None:
             asyncio.run_coroutine_threadsafe(driver.set_mode(mode), loop).result()
-            _print(f"The driver is {mode} from its next Probe on.\n")
+            _print(f"The driver is {mode} now.\n")
 
         # A daemon thread, since a blocking read from a terminal cannot be cancelled.
         threading.Thread(target=_read_modes, args=(sys.stdin, set_mode), daemon=True).start()

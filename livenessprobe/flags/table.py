@@ -101,10 +101,10 @@ _TABLE = (
         kind=kinds.INTERVAL,
         placeholder="duration|auto",
         default="auto",
-        help="auto: a Probe() shortly before each request of a regular caller, and every 10s if "
-        "there are no regular callers. A duration such as 500ms or 10s, at least 100ms: from the "
-        "start of one Probe() to the start of the next. A Probe() that takes longer delays the "
-        "next; after a failure the next may start sooner.",
+        help="auto: one Probe() for each expected request, a --probe-timeout and 0.25s before it, "
+        "and every 10s while there are no regular callers. A duration such as 500ms or 10s, at "
+        "least 100ms: from the start of one Probe() to the start of the next. A Probe() that takes "
+        "longer delays the next; after a failure the next may start sooner.",
         group=Group.SCHEDULE,
     ),
     Flag(

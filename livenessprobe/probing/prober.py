@@ -36,9 +36,9 @@ STALLED = (
 )
 
 SHORT_PERIOD = (
-    "A caller's period is shorter than --probe-timeout. Answers take no time here, so a driver "
-    "that is away is restarted after failureThreshold periods, not after as many timeouts; if it "
-    "needs longer to come back, raise failureThreshold"
+    "Requests come more often than a Probe may take. If they are kubelet's, failureThreshold "
+    "failures take failureThreshold times this period, since failing answers take no time: raise "
+    "failureThreshold if the driver needs longer to come back"
 )
 
 log = klog.get_logger(__name__)
@@ -71,7 +71,7 @@ class Prober:
         self._probe_timeout = probe_timeout
         self._wait = trio.CancelScope()
         self._logged_expired: ProbeResult | None = None
-        self._logged_short_period = False
+        self._logged_periods: set[int] = set()
 
     async def run(self) -> None:
         """Run the Probes, until cancelled."""
@@ -100,8 +100,7 @@ class Prober:
         self._reschedule()
         if verdict.is_expired:
             self._log_expired(verdict)
-        if not self._logged_short_period:
-            self._log_short_period()
+        self._log_short_periods()
         return verdict
 
     def current_verdict(self, question: Question, now: float) -> Verdict:
@@ -135,16 +134,14 @@ class Prober:
             self._logged_expired = self.last
             log.error("Health check failed", err=verdict.reason, state="unknown")
 
-    def _log_short_period(self) -> None:
+    def _log_short_periods(self) -> None:
         for caller in self.schedule.callers:
-            if caller.is_confirmed and caller.period < self._probe_timeout:
-                self._logged_short_period = True
-                log.info(
-                    SHORT_PERIOD,
-                    period=f"{caller.period}s",
-                    probe_timeout=f"{self._probe_timeout:g}s",
-                )
-                return
+            period = caller.period
+            is_short = caller.is_confirmed and period < self._probe_timeout
+            if is_short and period not in self._logged_periods:
+                self._logged_periods.add(period)  # each once: a person's requests may be the first
+                timeout = f"{self._probe_timeout:g}s"
+                log.info(SHORT_PERIOD, period=f"{period}s", probe_timeout=timeout)
 
     def _count_missed_deadline(self, result: ProbeResult) -> None:
         if self.last is not None and result.finished_at > self.schedule.valid_until:

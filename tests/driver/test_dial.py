@@ -140,7 +140,7 @@ async def test_a_socket_in_whose_place_is_something_else_until_it_is_back(
 async def test_whether_the_directory_is_a_volume() -> None:
     for socket_path, reason in [
         ("/proc/csi.sock", "the driver has made no socket of this name in /proc"),
-        ("/csi.sock", "there is no socket of this name in /, and no volume is there"),
+        ("/csi.sock", "there is no socket of this name in /, which is not a mounted volume"),
     ]:
         told = await reason_for(Driver(socket_path), Path(socket_path))
         assert told == f"no such file: {reason}"

@@ -74,7 +74,7 @@ def test_a_mode_is_confirmed_in_any_case_and_an_empty_line_ignored(demo: Demo) -
     demo.wait_for("ok")
     demo.type("")
     demo.type("Failing")
-    wait_until(lambda: "The driver is failing from its next Probe on." in demo.log)
+    wait_until(lambda: "The driver is failing now." in demo.log)
     assert "is not one of" not in demo.log
 
 

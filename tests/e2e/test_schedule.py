@@ -82,7 +82,7 @@ def test_each_request_of_a_regular_caller_has_a_fresh_probe(
     assert sorted(ages[2:])[:3] == [1, 1, 1]  # one may be late on a busy machine
     # One for each request, one at the start, and at most one while idle.
     assert driver.counts.probes <= 6 + 1 + 1
-    assert sidecar.log.count("period is shorter than --probe-timeout") == 1
+    assert sidecar.log.count("Requests come more often than a Probe may take") == 1
 
 
 def test_a_burst_of_requests_starts_at_most_one_probe_a_second(
