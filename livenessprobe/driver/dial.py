@@ -97,7 +97,8 @@ def _missing(path: Path) -> str:
         raise FileExistsError  # created since the attempt
     if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
-    return f"no such file: there is no socket of this name in {directory}, which is not a mounted volume"
+    where = f"{directory}, which is not a mounted volume"
+    return f"no such file: there is no socket of this name in {where}"
 
 
 def _is_in_a_volume(directory: Path) -> bool:
