@@ -40,11 +40,13 @@ class BufferedSocket:
         """Send everything; several tasks may wait for it. Raises OSError like `write`."""
         async with self._write_lock:
             while self._unsent:
+                self._check_open()
                 await trio.lowlevel.wait_writable(self._socket)
                 self.write()
 
     async def receive(self, max_bytes: int) -> bytes:
         """Return what the client sends next; nothing once it has closed its side."""
+        self._check_open()
         await trio.lowlevel.wait_readable(self._socket)
         return self._socket.recv(max_bytes)
 
@@ -53,6 +55,14 @@ class BufferedSocket:
         self._socket.shutdown(socket.SHUT_WR)
         while await self.receive(_DISCARD_BYTES):
             pass
+
+    def _check_open(self) -> None:
+        """Raise `trio.ClosedResourceError` if this was closed while its user did not wait for it.
+
+        The user's scope is cancelled then, but trio.Lock.acquire may end without noticing that.
+        """
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
 
     def close(self) -> None:
         """Close it; whoever waits for it gets `trio.ClosedResourceError`."""

@@ -87,3 +87,15 @@ async def test_an_error_ends_its_connection_only(
         await client.rest()
         await failed.wait()
         await web.assert_unharmed()
+
+
+async def test_a_closed_socket_is_not_waited_for(
+    pair: tuple[BufferedSocket, socket.socket],
+) -> None:
+    buffered, _ = pair
+    buffered.put(b"a")
+    buffered.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await buffered.receive(1)
+    with pytest.raises(trio.ClosedResourceError):
+        await buffered.flush()
