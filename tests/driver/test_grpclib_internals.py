@@ -292,9 +292,10 @@ async def test_a_goaway_that_lets_the_call_go_on(
 ) -> None:
     said = [PREFACE, OK_200, READY, STATUS_0]
     said[stage:stage] = [goaway(last_stream, 0), PING]
-    for chunks in said, [b"".join(said)]:
-        for hang_up in False, True:
-            assert await probe(csi_socket, answer(*chunks, hang_up=hang_up)) is True
+    assert await probe(csi_socket, answer(*said)) is True
+    # A driver that closes at once must have sent all of it by then: our answer to its PING fails.
+    for hang_up in False, True:
+        assert await probe(csi_socket, answer(b"".join(said), hang_up=hang_up)) is True
 
 
 async def test_a_second_goaway_may_take_back_what_the_first_has_promised(csi_socket: Path) -> None:
