@@ -133,9 +133,8 @@ def _explain(config: flags.ExplainConfig) -> int:
     except explain.InputError as error:
         _write(sys.stderr, f"{error}\n")
         return 2
-    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    _write(sys.stdout, explain.render(found, config, styled=styled))
-    return 1 if found.has_warnings else 0
+    _write(sys.stdout, found.json() if config.output == "json" else found.text())
+    return 1 if found.warnings else 0
 
 
 def _serve(config: flags.Config) -> int:

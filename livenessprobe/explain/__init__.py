@@ -3,9 +3,9 @@
 objects    JSON to workloads, containers and probes
 sidecars   which containers are livenessprobe sidecars, and whose probes ask them
 forecast   the formulas: settings to seconds, for this program and the reference
-case       one probed container with one program: its values with their origins
+cases      what follows for one probed container, with either program
 mistakes   the table of common mistakes
-report     text and JSON
+report     what was found, as text and as JSON
 
 Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 """
@@ -13,31 +13,28 @@ Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from itertools import islice
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livenessprobe import strconv
-from livenessprobe.explain import report
-from livenessprobe.explain.case import Case
+from livenessprobe.explain.cases import case_of
+from livenessprobe.explain.forecast import Program
 from livenessprobe.explain.mistakes import find_mistakes
 from livenessprobe.explain.objects import EMPTY, LARGEST, InputError, read_objects, read_workloads
 from livenessprobe.explain.report import Explanation, Report
-from livenessprobe.explain.sidecars import Program, find
+from livenessprobe.explain.sidecars import find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from livenessprobe.explain.mistakes import Mistake
     from livenessprobe.explain.objects import Workload
     from livenessprobe.explain.sidecars import Sidecar, Subject
     from livenessprobe.flags import ExplainConfig
 
-__all__ = ["InputError", "explain", "render"]
-
-_NAMED = 3
-"""Neighbours on one port that are named."""
+__all__ = ["InputError", "explain", "explain_objects"]
 
 
 def explain(config: ExplainConfig) -> Report:
@@ -47,44 +44,20 @@ def explain(config: ExplainConfig) -> Report:
         InputError: one cannot be read, or is something else.
 
     """
-    objects = [item for name in config.files or ("-",) for item in _read(name)]
+    objects = (item for name in config.files or ("-",) for item in _read(name))
     return explain_objects(objects, reference=config.reference)
-
-
-def explain_objects(objects: Sequence[Mapping[str, object]], *, reference: bool) -> Report:
-    """Explain Kubernetes objects, and with `reference` the other program beside each."""
-    workloads, others = read_workloads(objects)
-    found = [(workload, *find(workload)) for workload in workloads]
-    neighbours = _neighbours([(workload, sidecars) for workload, _, sidecars, _ in found])
-    return Report(
-        explanations=tuple(
-            _explanation(subject, neighbours.get(id(subject.sidecar), ()), reference)
-            for _, subjects, _, _ in found
-            for subject in subjects
-        ),
-        skipped=tuple(each for _, _, _, skipped in found for each in skipped),
-        workloads=len(workloads),
-        others=others,
-    )
-
-
-def render(found: Report, config: ExplainConfig, *, styled: bool) -> str:
-    """Return the report in the form that was asked for."""
-    if config.output == "json":
-        return report.json_object(found)
-    return report.text(found, styled=styled)
 
 
 def _read(name: str) -> Iterator[Mapping[str, object]]:
     shown = "standard input" if name == "-" else strconv.escape(name)
     try:
-        if name == "-":
-            if sys.stdin is None or sys.stdin.isatty():
-                raise InputError(EMPTY)  # noqa: TRY301 - it lacks the name, as others do
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        else:
+        if name != "-":
             with Path(name).open("rb") as file:
                 data = file.read(LARGEST + 1)
+        elif sys.stdin is None or sys.stdin.isatty():
+            raise InputError(EMPTY)  # noqa: TRY301 - it lacks the name, as others do
+        else:
+            data = sys.stdin.buffer.read(LARGEST + 1)
         yield from read_objects(data)
     except OSError as error:
         raise InputError(f"{shown} cannot be read: {error.strerror}") from error
@@ -92,32 +65,53 @@ def _read(name: str) -> Iterator[Mapping[str, object]]:
         raise InputError(f"{shown} {error}") from error
 
 
-def _explanation(subject: Subject, neighbours: Sequence[str], reference: bool) -> Explanation:  # noqa: FBT001
-    programs = [subject.sidecar.program]
-    if reference and Program.CHECK not in programs:
-        programs += [each for each in (Program.OURS, Program.REFERENCE) if each not in programs]
-    cases = tuple(
-        Case(subject=subject, program=program, neighbours=tuple(neighbours)) for program in programs
+def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool) -> Report:
+    """Explain Kubernetes objects, and with `reference` the other program beside each."""
+    workloads, others = read_workloads(objects)
+    found = [(workload, *find(workload)) for workload in workloads]
+    wanted = Counter(
+        _port(workload, each)
+        for workload, _, sidecars, _ in found
+        for each in sidecars
+        if each.endpoint[1] is not None and not each.problem
     )
-    mistakes: dict[Mistake, Program] = {}
+    return Report(
+        explained=[
+            _explanation(
+                replace(each, rivals=wanted[_port(workload, each.sidecar)]), reference=reference
+            )
+            for workload, subjects, _, _ in found
+            for each in subjects
+        ],
+        skipped=[each for _, _, _, skipped in found for each in skipped],
+        workloads=len(workloads),
+        others=others,
+    )
+
+
+def _port(workload: Workload, sidecar: Sidecar) -> object:
+    """Return the port that a sidecar wants, with the network that it is on."""
+    network = id(workload) if workload.node is None or workload.windows else workload.node
+    return network, sidecar.endpoint[1]
+
+
+def _explanation(subject: Subject, *, reference: bool) -> Explanation:
+    programs = {subject.program: None}
+    if reference and subject.program is not Program.CHECK:
+        programs |= {Program.OURS: None, Program.REFERENCE: None}
+    cases = [case_of(subject, program) for program in programs]
+    mistakes: dict[Mistake, str] = {}
     for case in cases:
-        for mistake in find_mistakes(case):
+        for mistake in find_mistakes(subject, case):
             mistakes.setdefault(mistake, case.program)
-    return Explanation(subject=subject, cases=cases, mistakes=tuple(mistakes.items()))
-
-
-def _neighbours(found: Sequence[tuple[Workload, Sequence[Sidecar]]]) -> Mapping[int, list[str]]:
-    """Return for each sidecar by its id the others on its network that want the same port."""
-    places: dict[object, dict[str, list[Sidecar]]] = defaultdict(lambda: defaultdict(list))
-    for number, (workload, sidecars) in enumerate(found):
-        for sidecar in sidecars:
-            network = "host" if workload.host_network and not workload.windows else number
-            if sidecar.port is not None:
-                place = f"{workload}, {sidecar.container.name}"
-                places[network, sidecar.port][place].append(sidecar)
-    return {
-        id(sidecar): [*islice((other for other in wanting if other != place), _NAMED)]
-        for wanting in places.values()
-        for place, alike in wanting.items()
-        for sidecar in alike
-    }
+    sidecar = subject.sidecar
+    return Explanation(
+        workload=subject.workload.name,
+        container=subject.container.name,
+        sidecar=sidecar.container.name,
+        version=sidecar.version,
+        socket=sidecar.socket,
+        probes=subject.probes,
+        cases=cases,
+        warnings=[(program, mistake) for mistake, program in mistakes.items()],
+    )

@@ -12,8 +12,9 @@ next request to its own end: the worker's ticker keeps one tick (pkg/kubelet/pro
                      begins --probe-timeout and a margin before it, so a fault that begins later
                      shows one request later. A driver that dies closes its connection, and is
                      asked at once, unless closed connections are ignored (probing/schedule).
+    a check          like the reference, but nobody waits for a listener
 
-Pure: seconds in, seconds out. All figures are for a driver that otherwise answers within `latency`.
+Pure: seconds in, seconds out. All figures are for a driver that otherwise answers at once.
 """
 
 from __future__ import annotations
@@ -21,12 +22,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from livenessprobe.explain.sidecars import Program
-from livenessprobe.health.verdict import Question
 from livenessprobe.probing.schedule import MARGIN, SPACING
+
+RETRY = 1.2
+"""Seconds at most until the reference tries a socket again that nobody listens on.
+
+Its backoff is capped at one second, with a fifth of jitter.
+"""
 
 FOUND = 0.2
 """Seconds at most until this program has found a new socket."""
+
+
+class Program(Enum):
+    """What answers kubelet, by the name that the output has for it."""
+
+    REFERENCE = "kubernetes-csi/livenessprobe"
+    OURS = "this program"
+    CHECK = "livenessprobe check"
 
 
 class Fault(Enum):
@@ -43,20 +56,18 @@ class Settings:
     """What a pod sets, in seconds.
 
     Attributes:
-        interval: of the sidecar's Probes; None: it follows its callers.
+        interval: of this program's Probes; None: it follows its callers.
         other_period: the shortest of those of the other probes that ask this sidecar.
 
     """
 
-    period: int
-    timeout: int
-    failure_threshold: int
-    initial_delay: int
+    period: float
+    timeout: float
+    failure_threshold: float
+    initial_delay: float
     probe_timeout: float
     interval: float | None = None
-    latency: float = 0.0
-    other_period: int | None = None
-    question: Question | None = Question.HEALTHZ
+    other_period: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,112 +84,70 @@ class Decision:
     spared: float
 
 
-RETRY = 1.2
-"""Seconds at most until the reference tries a socket again that nobody listens on.
-
-Its backoff is capped at one second, with a fifth of jitter.
-"""
-
-
-def decide(program: Program, fault: Fault, settings: Settings) -> Decision | None:
-    """Return when kubelet restarts a driver with this fault; None: never."""
-    if fault is Fault.NOT_READY and settings.question is Question.LIVEZ:
-        return None
-    forecast = _from_cache if program is Program.OURS else _per_request
-    return forecast(program, fault, settings)
-
-
-def seconds_to_come_up(program: Program, settings: Settings, *, restarted: bool) -> float:
-    """Return how long a container that starts may take until its driver is ready.
-
-    `restarted`: the sidecar has run before, and stays. At a pod's start the reference does not
-    listen before the driver does, so kubelet's requests are refused at once.
-    """
-    waiting = restarted and program is Program.REFERENCE
-    wait = _patience(settings) if waiting else 0.0
-    found = {Program.REFERENCE: RETRY, Program.OURS: FOUND, Program.CHECK: 0.0}[program]
-    spent = (settings.failure_threshold - 1) * max(settings.period, wait) + wait
-    return max(0.0, settings.initial_delay + spent - found - settings.latency)
-
-
-def probes_an_hour(periods: list[int], interval: float | None) -> float:
-    """Return how many Probes a healthy driver gets at most, of callers with these periods."""
-    return sum(3600 / period for period in periods) if interval is None else 3600 / interval
-
-
-def _patience(settings: Settings) -> float:
-    return min(settings.timeout, settings.probe_timeout)
-
-
-def _per_request(program: Program, fault: Fault, settings: Settings) -> Decision:
-    latency, period, more = settings.latency, settings.period, settings.failure_threshold - 1
-    dies = fault is Fault.DIES
-    silent = fault is Fault.HANGS or (dies and program is Program.REFERENCE)
-    wait = _patience(settings) if silent else latency
-    spacing = max(period, wait)
-    last = more * spacing + wait
-    # A call in flight when the fault begins is affected too, so the first failing request is one
-    # of the period that begins `latency` before the fault. If the driver dies, that call fails at
-    # once, and this is what is saved.
-    saved = (spacing - period if more else wait) if dies and latency else 0.0
-    found = RETRY if dies and silent else 0.0
+def decide(program: Program, fault: Fault, settings: Settings) -> Decision:
+    """Return when kubelet restarts a driver with this fault, which fails what the probe asks."""
+    period, more = settings.period, settings.failure_threshold - 1
+    wait = 0.0  # of a request until it fails
+    before = 0.0  # from the fault to the first Probe that fails, as far as it is always the same
+    spread = 0.0, 0.0, 0.0  # likewise, as far as it is chance: at least, on average, at most
+    early = 0.0  # by which a fault has to be over before the last request
+    if program is not Program.OURS:
+        if fault is Fault.HANGS or (fault is Fault.DIES and program is Program.REFERENCE):
+            wait = min(settings.timeout, settings.probe_timeout)
+        early = RETRY if fault is Fault.DIES and program is Program.REFERENCE else 0.0
+    elif fault is Fault.DIES:
+        early = FOUND
+    else:
+        before = settings.probe_timeout if fault is Fault.HANGS else 0.0
+        if settings.interval is None:
+            spread, early = _following_callers(settings, before)
+        else:
+            spread = 0.0, settings.interval / 2, settings.interval
+            early = before + min(settings.interval, period)
+    last = more * max(period, wait) + wait + before
+    least, typically, most = spread
     return Decision(
-        earliest=max(0.0, last - latency - saved),
-        typical=last + period / 2 - latency - saved * latency / period,
-        latest=last + period,
-        spared=max(0.0, last - (latency if silent else wait) - latency - saved - found),
+        earliest=last + least,
+        typical=last + typically + period / 2,
+        latest=last + most + period,
+        spared=max(0.0, last - early),
     )
 
 
-def _from_cache(_: Program, fault: Fault, settings: Settings) -> Decision:
-    latency, period = settings.latency, settings.period
-    more = (settings.failure_threshold - 1) * period
-    if fault is Fault.DIES:
-        return Decision(
-            earliest=more,
-            typical=more + period / 2,
-            latest=more + period,
-            spared=max(0.0, more - FOUND - latency),
-        )
-    # The first Probe that fails begins at most `latency` before the fault, when it is not answered
-    # yet, and at most one `step` after that. It fails when it has `lasted`; the next request shows.
-    lasted = settings.probe_timeout if fault is Fault.HANGS else latency
-    if settings.interval is None:
-        return _following_callers(fault, settings, lasted, more)
-    step = settings.interval
-    return Decision(
-        earliest=more + lasted - latency,
-        typical=more + lasted - latency + (step + period) / 2,
-        latest=more + lasted + step + period,
-        spared=max(0.0, more - min(step, period) - latency),
-    )
-
-
-def _following_callers(fault: Fault, settings: Settings, lasted: float, more: int) -> Decision:
-    latency, period = settings.latency, settings.period
-    lead = settings.probe_timeout + MARGIN
+def _following_callers(
+    settings: Settings, before: float
+) -> tuple[tuple[float, float, float], float]:
+    """Return the `spread` and the `early` of `decide`."""
+    period, lead = settings.period, settings.probe_timeout + MARGIN
     # Requests come `lead` after a Probe's start, and any number of periods before and after that.
     # The result waits for the first of these.
-    waits = (lead - lasted) % period
-    shortest, typically, longest = waits, waits, waits
+    waits = (lead - before) % period
     shared = min(SPACING, period / 2)
+    # A failing answer calls for a Probe at once, which may serve the next request too, and so rest
+    # on an earlier time.
+    early = -lead % period if -lead % period <= shared else 0.0
     other = settings.other_period
-    if other is not None:
-        # Another caller's Probe may come later and be fresher, or up to `shared` earlier, and then
-        # it serves this one too. Where in its period it begins is chance, the same all along.
-        fresher = max(waits, shared) ** 2 - shared**2
-        older = min(shared, other - waits) ** 2
-        typically = waits + (older - fresher) / (2 * other) if waits < other else other / 2
-        shortest, longest = 0.0, waits + shared
-    # A Probe that hangs has to go on doing so until its end. A failing answer calls for a Probe at
-    # once, which may serve the next request too, and so rest on an earlier time.
-    spared = more + (lasted - latency if fault is Fault.HANGS else 0.0)
-    spared -= shared if other is not None else 0.0
-    if -lead % period <= shared:
-        spared -= -lead % period
-    return Decision(
-        earliest=more + max(0.0, lasted + shortest - latency),
-        typical=more + lasted + typically + period / 2 - latency,
-        latest=more + lasted + longest + period,
-        spared=max(0.0, spared - latency),
+    if other is None:
+        return (waits, waits, waits), early
+    # Another caller's Probe may come later and be fresher, or up to `shared` earlier, and then it
+    # serves this one too. Where in its period it begins is chance, the same all along.
+    fresher = max(waits, shared) ** 2 - shared**2
+    older = min(shared, other - waits) ** 2
+    typically = waits + (older - fresher) / (2 * other) if waits < other else other / 2
+    return (0.0, typically, waits + shared), early + shared
+
+
+def seconds_to_come_up(program: Program, settings: Settings) -> tuple[float, float]:
+    """Return within how long a driver has to be ready: at a pod's start, and after a restart.
+
+    At a pod's start the reference does not listen before the driver does, so kubelet's requests
+    are refused at once. After a restart of the driver's container the sidecar goes on.
+    """
+    waits = program is Program.REFERENCE
+    wait = min(settings.timeout, settings.probe_timeout) if waits else 0.0
+    found = {Program.REFERENCE: RETRY, Program.OURS: FOUND, Program.CHECK: 0.0}[program]
+    more, start = settings.failure_threshold - 1, settings.initial_delay - found
+    return (
+        max(0.0, start + more * settings.period),
+        max(0.0, start + more * max(settings.period, wait) + wait),
     )

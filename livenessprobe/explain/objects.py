@@ -1,8 +1,7 @@
 """Reads Kubernetes objects from JSON: the workloads with the parts of their pods that matter here.
 
 The input is whatever `kubectl get -o json` printed, or anything else, so nothing is taken for
-granted: a field of the wrong type counts as one that is not there. All values are frozen, and hold
-what the API server would have stored; defaults are filled in elsewhere, which tells them apart.
+granted: a field of the wrong type counts as one that is not there.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -18,22 +17,6 @@ if TYPE_CHECKING:
 
 LARGEST = 256 * 1024 * 1024
 """Bytes of one input: some 25,000 pods. To read it takes four to nine times as much memory."""
-
-# Where a kind has the spec of its pods.
-_POD_SPECS: Mapping[str, tuple[str, ...]] = {
-    "Pod": ("spec",),
-    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
-    "PodTemplate": ("template", "spec"),
-} | dict.fromkeys(
-    ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"),
-    ("spec", "template", "spec"),
-)
-
-_DEEPEST_LIST = 8
-"""Lists within lists; kubectl makes one."""
-
-PROBE_TYPES = ("liveness", "readiness", "startup")
-
 
 EMPTY = "is empty: pipe kubectl get -o json into it, or name files"
 
@@ -43,75 +26,63 @@ class InputError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One probe of a container, as far as it is given.
+class Value:
+    """A number and where it comes from: `set`, or whose default it is."""
 
-    Attributes:
-        type: `liveness`, `readiness` or `startup`.
-        handler: `httpGet`, `grpc`, `exec`, or the name of another one; empty if there is none.
-        port: a number, the name of one of the container's ports, or None.
-        path: of `httpGet`.
-        service: of `grpc`.
-        command: of `exec`.
-        seconds: `periodSeconds` and its like, and `failureThreshold`, only those that are set.
+    number: float
+    origin: str = "set"
 
-    """
 
-    type: str
-    handler: str = ""
-    host: str = ""
-    port: int | str | None = None
-    path: str = ""
-    scheme: str = "HTTP"
-    service: str = ""
-    command: tuple[str, ...] = ()
-    seconds: Mapping[str, int] = field(default_factory=dict[str, int])
+_SETTINGS = ("periodSeconds", "timeoutSeconds", "failureThreshold", "initialDelaySeconds")
+_DEFAULTS = (10, 1, 3, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """A volume's place in a container; `volume` is its path on the node, or its name."""
+class Probe:
+    """One probe of a container."""
 
-    path: str
-    volume: str
+    type: str  # liveness, readiness or startup
+    handler: str  # httpGet, grpc or exec; empty if it is another one
+    port: int | str | None  # a number, or a name that the container does not declare
+    path: str  # of httpGet; of grpc the service
+    command: tuple[str, ...]
+    settings: Mapping[str, Value]  # its numbers, those that kubelet fills in too
+
+    @property
+    def asks(self) -> str:
+        """What is asked, as a person reads it."""
+        port = f"grpc :{self.port} " if self.handler == "grpc" else f":{self.port}"
+        return " ".join(self.command) if self.handler == "exec" else f"{port}{self.path}"
+
+    def number(self, name: str) -> float:
+        """Return one of the settings."""
+        return self.settings[name].number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container that runs as long as its pod.
-
-    Attributes:
-        command: with `$(VAR)` expanded as far as the object has the values; likewise `args`.
-        ports: the numbers of the declared ports that have a name.
-        limits: in CPUs and bytes.
-
-    """
+    """A container that runs as long as its pod."""
 
     name: str
-    image: str = ""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    ports: Mapping[str, int] = field(default_factory=dict[str, int])
-    mounts: tuple[Mount, ...] = ()
-    limits: Mapping[str, float] = field(default_factory=dict[str, float])
-    probes: tuple[Probe, ...] = ()
+    image: str
+    command: tuple[str, ...]  # with $(VAR) expanded as far as the object has the values
+    args: tuple[str, ...]  # likewise
+    volumes: Mapping[str, str]  # by where they are mounted: their paths on the node, or their names
+    limits: Mapping[str, float | None]  # in CPUs and bytes
+    probes: tuple[Probe, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """What a person calls one thing: a DaemonSet with all its pods, or a pod that has no owner."""
 
-    kind: str
-    namespace: str
-    name: str
-    host_network: bool
+    name: str  # with its kind and namespace, such as DaemonSet kube-system/node
+    node: str | None  # whose network it is on; None: on one of its own; empty: on any node's
     windows: bool
     containers: tuple[Container, ...]
 
-    def __str__(self) -> str:
-        """Name it as `kubectl get` would, with its namespace if it has one."""
-        place = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.kind} {place}{self.name}"
+
+_NOT_BLANK = re.compile(r"\S")
 
 
 def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
@@ -123,219 +94,171 @@ def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
     """
     if len(data) > LARGEST:
         raise InputError(f"is longer than {LARGEST} bytes: give less, such as one namespace")
+    if not data.strip():
+        raise InputError(EMPTY)
+    position = 0
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 at byte {error.start}") from error
-    decoder = json.JSONDecoder()
-    blank = re.compile(r"\s*")
-    position = _end(blank, text, 0)
-    if position == len(text):
-        raise InputError(EMPTY)
-    while position < len(text):
-        try:
-            document, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            place = f"line {error.lineno}, column {error.colno}"
-            raise InputError(f"is not JSON at {place}: {error.msg}") from error
-        except (RecursionError, ValueError) as error:
-            raise InputError("is nested too deeply, or holds a number too long to read") from error
-        yield from _flat(document, _DEEPEST_LIST)
-        position = _end(blank, text, position)
-
-
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
-    return match.end() if match else position
-
-
-def _flat(document: object, depth: int) -> Iterator[Mapping[str, Any]]:
-    item = _mapping(document)
-    kind = _text(item.get("kind"))
-    if not kind or not depth:
-        raise InputError("holds something that is no Kubernetes object: it has no `kind`")
-    if kind.endswith("List") and isinstance(item.get("items"), list):
-        for element in _sequence(item["items"]):
-            # A typed list, such as PodList, leaves out what its own kind tells.
-            yield from _flat({"kind": kind[:-4], **_mapping(element)}, depth - 1)
-    else:
-        yield item
+        while match := _NOT_BLANK.search(text, position):
+            document, position = json.JSONDecoder().raw_decode(text, match.start())
+            is_list = _text(document, "kind").endswith("List")
+            for item in _each(document, "items") if is_list else [document]:
+                if not _text(item, "kind"):
+                    raise InputError("holds what is no Kubernetes object: it has no kind")
+                yield item
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is not JSON that can be read: {error}") from error
 
 
 def read_workloads(
     objects: Iterable[Mapping[str, Any]],
-) -> tuple[tuple[Workload, ...], Mapping[str, int]]:
+) -> tuple[list[Workload], Mapping[str, int]]:
     """Return the workloads, and how many objects of each other kind there are.
 
     What belongs to another one of the workloads, such as a pod to its DaemonSet, is left out.
     """
-    with_pods: list[Mapping[str, Any]] = []
+    found: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     others: Counter[str] = Counter()
     for item in objects:
-        if item["kind"] in _POD_SPECS:
-            with_pods.append(item)
+        path = ("spec",) if item["kind"] == "Pod" else ("spec", "template", "spec")
+        spec = _at(item, *path)
+        if isinstance(spec, dict):
+            found.append((item, cast("Mapping[str, Any]", spec)))
         else:
             others[item["kind"]] += 1
-    shown = {(item["kind"], *_place(item)) for item in with_pods}
-    return tuple(_workload(item) for item in with_pods if not _owners(item) & shown), others
+    shown = {_name(item, _text(item, "kind"), _text(item, "metadata", "name")) for item, _ in found}
+    return [_workload(i, spec) for i, spec in found if not _owners(i) & shown], dict(others)
 
 
-def _place(item: Mapping[str, Any]) -> tuple[str, str]:
-    metadata = _mapping(item.get("metadata"))
-    return _text(metadata.get("namespace")), _text(metadata.get("name"))
+def _name(item: Mapping[str, Any], kind: str, name: str) -> str:
+    """Return how a person calls this in the namespace of `item`."""
+    namespace = _text(item, "metadata", "namespace")
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def _owners(item: Mapping[str, Any]) -> set[tuple[str, str, str]]:
-    """Return what the object belongs to, by kind, namespace and name."""
-    metadata = _mapping(item.get("metadata"))
-    namespace = _text(metadata.get("namespace"))
-    template_hash = _text(_mapping(metadata.get("labels")).get("pod-template-hash"))
-    owners: set[tuple[str, str, str]] = set()
-    for reference in map(_mapping, _sequence(metadata.get("ownerReferences"))):
-        kind, name = _text(reference.get("kind")), _text(reference.get("name"))
-        owners.add((kind, namespace, name))
-        if kind == "ReplicaSet" and template_hash:  # which is its Deployment's, and seldom shown
-            owners.add(("Deployment", namespace, name.removesuffix(f"-{template_hash}")))
+def _owners(item: Mapping[str, Any]) -> set[str]:
+    """Return what the object belongs to: its owner, and for a ReplicaSet the Deployment too."""
+    owners: set[str] = set()
+    for each in _each(item, "metadata", "ownerReferences"):
+        kind, name = _text(each, "kind"), _text(each, "name")
+        owners.add(_name(item, kind, name))
+        if kind == "ReplicaSet":  # called like its Deployment, with a hash behind
+            owners.add(_name(item, "Deployment", name.rpartition("-")[0]))
     return owners
 
 
-def _workload(item: Mapping[str, Any]) -> Workload:
-    spec: Mapping[str, Any] = item
-    for key in _POD_SPECS[item["kind"]]:
-        spec = _mapping(spec.get(key))
-    namespace, name = _place(item)
-    volumes = {
-        _text(volume.get("name")): _text(_mapping(volume.get("hostPath")).get("path"))
-        for volume in map(_mapping, _sequence(spec.get("volumes")))
+def _workload(item: Mapping[str, Any], spec: Mapping[str, Any]) -> Workload:
+    staying = [
+        each for each in _each(spec, "initContainers") if each.get("restartPolicy") == "Always"
+    ]
+    paths = {
+        _text(each, "name"): _text(each, "hostPath", "path") for each in _each(spec, "volumes")
     }
-    selector = _mapping(spec.get("nodeSelector"))
-    systems = {
-        _text(selector.get("kubernetes.io/os")),
-        _text(selector.get("beta.kubernetes.io/os")),
-        _text(_mapping(spec.get("os")).get("name")),
-    }
-    containers = map(_mapping, _sequence(spec.get("containers")))
-    before = map(_mapping, _sequence(spec.get("initContainers")))
-    staying = (entry for entry in before if entry.get("restartPolicy") == "Always")
     return Workload(
-        kind=item["kind"],
-        namespace=namespace,
-        name=name,
-        host_network=spec.get("hostNetwork") is True,
-        windows="windows" in systems,
-        containers=tuple(_container(entry, volumes) for entry in (*containers, *staying)),
+        name=_name(item, item["kind"], _text(item, "metadata", "name")),
+        node=_text(spec, "nodeName") if spec.get("hostNetwork") is True else None,
+        windows=_text(spec, "nodeSelector", "kubernetes.io/os") == "windows",
+        containers=tuple(_container(e, paths) for e in (*_each(spec, "containers"), *staying)),
     )
 
 
-def _container(entry: Mapping[str, Any], volumes: Mapping[str, str]) -> Container:
+def _container(entry: Mapping[str, Any], paths: Mapping[str, str]) -> Container:
     env: dict[str, str] = {}
-    for variable in map(_mapping, _sequence(entry.get("env"))):
-        if isinstance(variable.get("value"), str):
-            env[_text(variable.get("name"))] = expand(variable["value"], env)
-    limits = _mapping(_mapping(entry.get("resources")).get("limits"))
-    amounts = {name: quantity(str(limits[name])) for name in ("cpu", "memory") if name in limits}
+    for each in _each(entry, "env"):
+        if isinstance(each.get("value"), str):
+            env[_text(each, "name")] = expand(each["value"], env)
+    ports = {_text(each, "name"): _number(each, "containerPort") for each in _each(entry, "ports")}
+    mounts = {
+        _text(each, "mountPath"): _text(each, "name") for each in _each(entry, "volumeMounts")
+    }
+    limits = {name: quantity(_at(entry, "resources", "limits", name)) for name in _LIMITS}
     return Container(
-        name=_text(entry.get("name")),
-        image=_text(entry.get("image")),
-        command=tuple(expand(text, env) for text in _texts(entry.get("command"))),
-        args=tuple(expand(text, env) for text in _texts(entry.get("args"))),
-        ports={
-            _text(port.get("name")): port["containerPort"]
-            for port in map(_mapping, _sequence(entry.get("ports")))
-            if _is_number(port.get("containerPort"))
-        },
-        mounts=tuple(_mounts(entry, volumes)),
-        limits={name: amount for name, amount in amounts.items() if amount is not None},
+        name=_text(entry, "name"),
+        image=_text(entry, "image"),
+        command=tuple(expand(text, env) for text in _texts(entry, "command")),
+        args=tuple(expand(text, env) for text in _texts(entry, "args")),
+        volumes={path: paths.get(name) or name for path, name in mounts.items()},
+        limits=limits,
         probes=tuple(
-            _probe(kind, _mapping(entry[f"{kind}Probe"]))
-            for kind in PROBE_TYPES
-            if _mapping(entry.get(f"{kind}Probe"))
+            _probe(kind, entry[f"{kind}Probe"], ports)
+            for kind in ("liveness", "readiness", "startup")
+            if _at(entry, f"{kind}Probe")
         ),
     )
 
 
-def _mounts(entry: Mapping[str, Any], volumes: Mapping[str, str]) -> Iterator[Mount]:
-    for mount in map(_mapping, _sequence(entry.get("volumeMounts"))):
-        name, part = _text(mount.get("name")), _text(mount.get("subPath"))
-        volume = volumes.get(name) or name  # a path begins with a slash, and a name does not
-        path = _text(mount.get("mountPath"))
-        yield Mount(path=path, volume=f"{volume.rstrip('/')}/{part}" if part else volume)
-
-
-_HANDLERS = ("httpGet", "grpc", "exec", "tcpSocket")
-_SECONDS = ("periodSeconds", "timeoutSeconds", "failureThreshold", "initialDelaySeconds")
-
-
-def _probe(kind: str, entry: Mapping[str, Any]) -> Probe:
-    handler = next((name for name in _HANDLERS if _mapping(entry.get(name))), "")
-    action = _mapping(entry.get(handler))
-    port = action.get("port")
+def _probe(kind: str, entry: object, ports: Mapping[str, int | None]) -> Probe:
+    handler = next((name for name in ("httpGet", "grpc", "exec") if _at(entry, name)), "")
+    action = _at(entry, handler)
+    name = _text(action, "port")
+    digits = re.fullmatch("[0-9]{1,5}", name)
+    port = int(name) if digits else (ports.get(name) or name)
     return Probe(
         type=kind,
         handler=handler,
-        host=_text(action.get("host")),
-        port=port if isinstance(port, str) or _is_number(port) else None,
-        path=_text(action.get("path")) or "/",
-        scheme=_text(action.get("scheme")) or "HTTP",
-        service=_text(action.get("service")),
-        command=tuple(_texts(action.get("command"))),
-        # The API server takes zero for "not set" and refuses what is below it.
-        seconds={
-            name: entry[name] for name in _SECONDS if _is_number(entry.get(name)) and entry[name]
+        port=port if name else _number(action, "port"),
+        path=_text(action, "service") if handler == "grpc" else _text(action, "path") or "/",
+        command=tuple(_texts(action, "command")),
+        # The API server takes zero for "not set".
+        settings={
+            name: Value(number=number)
+            if (number := _number(entry, name))
+            else Value(number=default, origin="default of Kubernetes")
+            for name, default in zip(_SETTINGS, _DEFAULTS, strict=True)
         },
     )
 
 
 _VARIABLE = re.compile(r"\$(\$|\(([^()]*)\))")
+_LONGEST_ARGUMENT = 4096
+"""Values may hold references to others; more than this is no address and no port."""
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
     """Expand `$(VAR)` as kubelet does: `$$` is a `$`, and an unknown variable stays as it is."""
 
     def value(match: re.Match[str]) -> str:
-        if match[1] == "$":
-            return "$"
-        return env.get(match[2], match[0])
+        return "$" if match[1] == "$" else env.get(match[2], match[0])
 
-    # Values may hold references to others; more than this is no address and no port.
     return _VARIABLE.sub(value, text[:_LONGEST_ARGUMENT])[:_LONGEST_ARGUMENT]
 
 
-_LONGEST_ARGUMENT = 4096
-
-_NUMBER = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][0-9]{1,2})?"
-_FACTORS: Mapping[str, float] = {"": 1, "m": 1e-3} | {
-    suffix: base**power
-    for base, suffixes in ((1000, ("k", "M", "G", "T", "P", "E")), (1024, ("Ki", "Mi", "Gi", "Ti")))
-    for power, suffix in enumerate(suffixes, start=1)
-}
-_QUANTITY = re.compile(f"({_NUMBER})({'|'.join(_FACTORS)})")
+_LIMITS = ("cpu", "memory")
+_FACTORS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_QUANTITY = re.compile(rf"([0-9]{{1,18}}(?:\.[0-9]{{1,18}})?)({'|'.join(_FACTORS)})")
 
 
-def quantity(text: str) -> float | None:
-    """Read a Kubernetes quantity, such as `100m` or `32Mi`; None: it is none."""
-    match = _QUANTITY.fullmatch(text)
+def quantity(value: object) -> float | None:
+    """Read a quantity as manifests write them, such as `100m`, `32Mi` or 1; None: it is none."""
+    match = _QUANTITY.fullmatch(str(value))
     return float(match[1]) * _FACTORS[match[2]] if match else None
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+def _at(value: object, *path: str) -> Any:
+    for key in path:
+        value = cast("Mapping[str, object]", value).get(key) if isinstance(value, dict) else None
+    return value
 
 
-def _sequence(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
+def _text(value: object, *path: str) -> str:
+    found = _at(value, *path)
+    return found if isinstance(found, str) else ""
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _number(value: object, *path: str) -> int | None:
+    found = _at(value, *path)
+    return found if type(found) is int and 0 <= found < 2**31 else None  # the API's int32
 
 
-def _texts(value: object) -> Iterator[str]:
-    return (item for item in _sequence(value) if isinstance(item, str))
+def _list(value: object, *path: str) -> list[object]:
+    found = _at(value, *path)
+    return cast("list[object]", found) if isinstance(found, list) else []
 
 
-_HIGHEST = 2**31 - 1  # the API's int32
+def _texts(value: object, *path: str) -> list[str]:
+    return [each for each in _list(value, *path) if isinstance(each, str)]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _HIGHEST
+def _each(value: object, *path: str) -> list[Mapping[str, Any]]:
+    found = cast("list[Mapping[str, Any]]", _list(value, *path))
+    return [each for each in found if isinstance(each, dict)]

@@ -40,7 +40,10 @@ Usage of livenessprobe explain:
 Reads Kubernetes objects as JSON, finds the containers that are probed through
 a livenessprobe sidecar, and prints when kubelet will restart each of them,
 and what is likely not intended. Exits with 0, with 1 if there are warnings,
-and with 2 if flags or input cannot be read.
+and with 2 if flags or input cannot be read. A sidecar counts as this program
+if its image's tag is 0.N or 0.N.N, if it has --probe-interval, or if it is
+asked over gRPC or for /livez or /readyz, and as kubernetes-csi/livenessprobe
+otherwise.
 """
 _SYNTAX = "A flag takes one dash or two; its value follows = or is the next argument."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from livenessprobe.explain import explain_objects, report
+from livenessprobe.explain import explain_objects
 from livenessprobe.explain.objects import read_objects
 from livenessprobe.flags.kinds import duration
 from tests.explain.corpus import rows, wrapped
@@ -18,13 +18,17 @@ def test_every_manifest_is_explained_or_refused_with_a_reason() -> None:
     for row in rows():
         data = json.dumps(wrapped(row)).encode()
         found = explain_objects(list(read_objects(data)), reference=True)
-        assert len(found.explanations) + len(found.skipped) == 1, row["path"]
+        assert len(found.explained) + len(found.skipped) == 1, row["path"]
         for each in found.skipped:
-            reasons[" ".join(each.why.split()[:6])] += 1
-        for explanation in found.explanations:
-            case, probe = explanation.cases[0], explanation.subject.probes["liveness"]
-            assert explanation.subject.container.name == row["probedContainer"]
-            assert probe.seconds == {
+            reasons[" ".join(each.partition(": ")[2].split()[:6])] += 1
+        for explanation in found.explained:
+            case, probe = explanation.cases[0], explanation.probes["liveness"]
+            assert explanation.container == row["probedContainer"]
+            assert {
+                name: value.number
+                for name, value in probe.settings.items()
+                if value.origin == "set"
+            } == {
                 name: number
                 for name, number in row["livenessProbe"].items()
                 if name not in {"httpGet", "successThreshold"}
@@ -33,7 +37,7 @@ def test_every_manifest_is_explained_or_refused_with_a_reason() -> None:
             for argument in arguments:
                 if "probe-timeout=" in argument:
                     assert case.probe_timeout.number == duration(argument.partition("=")[2])
-        printed = report.text(found, styled=False)
+        printed = found.text()
         assert max(map(len, printed.splitlines())) <= 100
         assert printed.replace("\n", "").isprintable()
     assert reasons == {

@@ -33,10 +33,15 @@ def test_what_kubectl_prints_is_explained() -> None:
 def test_json_for_another_program() -> None:
     ran = explain("--output=json", "--reference", data=kubectl(DEPLOY / "example.yaml"))
     (explanation,) = json.loads(ran.stdout)["explained"]
-    assert [each["program"] for each in explanation["programs"]] == ["ours", "reference"]
+    assert [each["program"] for each in explanation["cases"]] == [
+        "this program",
+        "kubernetes-csi/livenessprobe",
+    ]
 
 
 def test_bad_input_ends_with_2_and_one_line() -> None:
     ran = explain(data=b"apiVersion: v1\nkind: Pod\n")
     assert (ran.returncode, ran.stdout) == (2, b"")
-    assert ran.stderr == b"standard input is not JSON at line 1, column 1: Expecting value\n"
+    assert ran.stderr == (
+        b"standard input is not JSON that can be read: Expecting value: line 1 column 1 (char 0)\n"
+    )

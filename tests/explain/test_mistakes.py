@@ -32,8 +32,8 @@ def explained(*objects: Any, reference: bool = False) -> Report:
 def mistakes(report: Report) -> list[tuple[str, str, str]]:
     return [
         (mistake.name, mistake.reason, mistake.remedy)
-        for each in report.explanations
-        for mistake, _ in each.mistakes
+        for each in report.explained
+        for _, mistake in each.warnings
     ]
 
 
@@ -89,11 +89,11 @@ MANIFESTS: list[tuple[str, bool, Change, str, str]] = [
         "the image of kubernetes-csi/livenessprobe",
     ),
     (
-        "windows",
+        "flags",
         True,
         lambda pod: pod.sidecar.update(args=["--csi-address=unix://C:\\csi\\csi.sock"]),
-        "its nodes run Windows",
-        "the image of kubernetes-csi/livenessprobe",
+        "is a Windows path, and this is Linux",
+        "args without what it refuses",
     ),
     (
         "flags",
@@ -120,126 +120,126 @@ MANIFESTS: list[tuple[str, bool, Change, str, str]] = [
         "port-name",
         False,
         lambda pod: pod.driver.pop("ports"),
-        "the liveness probe's port healthz is not declared in its own container driver",
-        "ports: [{name: healthz, containerPort: 9808}] in driver",
+        "driver declares no port healthz, so kubelet throws each probe away",
+        "ports: [{name: healthz, containerPort: 9808}] there",
     ),
     (
         "question",
         False,
         lambda pod: pod.probe["httpGet"].update(path="/health"),
-        "asks for HTTP /health, to which kubernetes-csi/livenessprobe never answers that all",
-        "httpGet: {path: /healthz, scheme: HTTP}",
+        "to the question :9808/health kubernetes-csi/livenessprobe never answers that all is well",
+        "httpGet: {path: /healthz}",
     ),
     (
         "question",
         True,
         lambda pod: pod.driver.update(livenessProbe={"grpc": {"port": 9808, "service": "x"}}),
-        "asks for grpc service 'x', to which this program never answers",
-        "httpGet: {path: /healthz, scheme: HTTP}",
+        "to the question grpc :9808 x this program never answers",
+        "httpGet: {path: /healthz}",
     ),
     (
         "on-sidecar",
         False,
         moved_to_sidecar,
-        "stands in the sidecar's own container liveness-probe: it restarts that, and never",
+        "the liveness probe restarts its own container liveness-probe, not the driver",
         "livenessProbe in the driver's container",
     ),
     (
         "socket",
         False,
         lambda pod: pod.sidecar.pop("volumeMounts"),
-        "liveness-probe looks for /csi/csi.sock where no volume is mounted",
-        "volumeMounts: the driver's volume",
+        "the directory of /csi/csi.sock is on no volume that driver mounts too",
+        "volumeMounts in both, or --csi-address",
     ),
     (
         "socket",
         False,
         other_volume,
-        "driver does not mount the volume in which liveness-probe looks for /csi/csi.sock",
-        "volumeMounts in driver, or --csi-address",
+        "the directory of /csi/csi.sock is on no volume that driver mounts too",
+        "volumeMounts in both, or --csi-address",
     ),
     (
         "socket",
         False,
         lambda pod: host_paths(pod, driver="/var/lib/kubelet/plugins/other"),
-        "driver does not mount the volume in which liveness-probe looks for /csi/csi.sock",
-        "volumeMounts in driver, or --csi-address",
+        "the directory of /csi/csi.sock is on no volume that driver mounts too",
+        "volumeMounts in both, or --csi-address",
     ),
     (
         "same-port",
         False,
         two_sidecars,
-        "port 9808 is wanted by Pod kube-system/example-csi, second too: of those on one network",
+        "2 sidecars want port 9808 of one network, one gets it",
         "--health-port or --http-endpoint: a port of its own for each",
     ),
     (
         "period",
         True,
         lambda pod: pod.probe.update(periodSeconds=2),
-        "a driver that is not ready 17 s after a restart is restarted again",
+        "periodSeconds is shorter than --probe-timeout",
         "periodSeconds: 4, or a higher failureThreshold",
     ),
     (
         "period",
         False,
         lambda pod: pod.probe.update(periodSeconds=2),
-        "periodSeconds of 2 is shorter than the --probe-timeout of 3 s: a failing answer may take",
+        "periodSeconds is shorter than --probe-timeout",
         "periodSeconds: 4",
     ),
     (
         "timeout",
         False,
         lambda pod: pod.probe.pop("timeoutSeconds"),
-        "timeoutSeconds of 1 leaves no time for the --probe-timeout of 3 s",
+        "timeoutSeconds is shorter than --probe-timeout",
         "timeoutSeconds: 3",
     ),
     (
         "timeout",
         True,
-        lambda pod: check_of(pod, pod.driver, timeoutSeconds=3),
-        "the readiness probe's timeoutSeconds of 3 leaves no time for the --probe-timeout of 3 s",
-        "timeoutSeconds: 4",
+        lambda pod: check_of(pod, pod.driver, timeoutSeconds=1),
+        "timeoutSeconds is shorter than --probe-timeout",
+        "timeoutSeconds: 3",
     ),
     (
         "threshold",
         False,
         lambda pod: pod.probe.update(failureThreshold=1),
-        "the liveness probe's failureThreshold is 1",
+        "failureThreshold is 1",
         "failureThreshold: 3",
     ),
     (
         "not-ready",
         True,
         with_readiness,
-        'restarts a driver that only is not ready, which CSI calls "otherwise perfectly healthy"',
+        "the liveness probe restarts a driver that only is not ready",
         "livenessProbe: {httpGet: {path: /livez}}",
     ),
     (
         "exposed",
         False,
         lambda pod: pod.spec.update(hostNetwork=True),
-        "liveness-probe listens on port 9808 of every address of the node",
+        "port 9808 is open on every address of the node",
         "--http-endpoint=localhost:9808, and host: localhost in the probes",
     ),
     (
         "memory",
         True,
         lambda pod: pod.sidecar.update(resources={"limits": {"memory": "30Mi"}}),
-        "the memory limit of 30 MiB is too tight for this program",
+        "the memory limit is too tight for this program",
         "limits: {memory: 32Mi}",
     ),
     (
         "memory",
         True,
         check_in_a_tight_sidecar,
-        "the memory limit of 32 MiB is too tight for this program",
-        "limits: {memory: 48Mi}",
+        "the memory limit is too tight for this program",
+        "limits: {memory: 64Mi}",
     ),
     (
         "cpu",
         True,
         lambda pod: pod.sidecar.update(resources={"limits": {"cpu": "50m"}}),
-        "the CPU limit of 0.05 makes this program start slowly",
+        "the CPU limit makes this program start slowly",
         "no CPU limit, or 100m",
     ),
 ]
@@ -289,7 +289,7 @@ def test_what_only_looks_like_a_mistake_is_none(change: Change) -> None:
     pod = Pod(ours=True)
     change(pod)
     report = explained(pod.json)
-    assert len(report.explanations) == 1
+    assert len(report.explained) == 1
     assert mistakes(report) == []
 
 
@@ -297,13 +297,13 @@ def test_two_workloads_on_the_hosts_network_may_meet_on_a_node() -> None:
     pods = [Pod().named(name) for name in "abcde"]
     for pod in pods:
         pod.spec["hostNetwork"] = True
-    reports = explained(*(pod.json for pod in pods))
-    wanted = [reason for name, reason, _ in mistakes(reports) if name == "same-port"]
-    assert len(wanted) == 5
-    assert (
-        "wanted by Pod kube-system/b, liveness-probe, Pod kube-system/c, liveness-probe, Pod "
-        "kube-system/d, liveness-probe too"
-    ) in wanted[0]
+    found = mistakes(explained(*(pod.json for pod in pods)))
+    wanted = {reason for name, reason, _ in found if name == "same-port"}
+    assert wanted == {"5 sidecars want port 9808 of one network, one gets it"}
+    for pod in pods:
+        pod.spec["nodeName"] = f"node of {pod.json['metadata']['name']}"
+    found = mistakes(explained(*(pod.json for pod in pods)))
+    assert {name for name, *_ in found} == {"exposed"}
 
 
 def test_two_pods_with_networks_of_their_own_may_use_the_same_port() -> None:
@@ -314,8 +314,8 @@ def test_what_a_swap_brings_is_told_of_the_other_program_only() -> None:
     pod = Pod()
     pod.sidecar["image"] = "livenessprobe:v2.16.0"
     pod.probe["periodSeconds"] = 2
-    (explanation,) = explained(pod.json, reference=True).explanations
-    assert [(mistake.name, program.value) for mistake, program in explanation.mistakes] == [
+    (explanation,) = explained(pod.json, reference=True).explained
+    assert [(mistake.name, program) for program, mistake in explanation.warnings] == [
         ("period", "this program")  # whose --probe-timeout is 3 s, not 1 s
     ]
 
@@ -323,8 +323,8 @@ def test_what_a_swap_brings_is_told_of_the_other_program_only() -> None:
 def test_what_is_wrong_with_both_is_told_once() -> None:
     pod = Pod()
     pod.probe["failureThreshold"] = 1
-    (explanation,) = explained(pod.json, reference=True).explanations
-    assert [mistake.name for mistake, _ in explanation.mistakes] == ["threshold"]
+    (explanation,) = explained(pod.json, reference=True).explained
+    assert [mistake.name for _, mistake in explanation.warnings] == ["threshold"]
 
 
 def test_the_projects_own_manifests_have_no_mistakes() -> None:
@@ -335,15 +335,15 @@ def test_the_projects_own_manifests_have_no_mistakes() -> None:
     ]
     documents = [item for path in files for item in yaml.safe_load_all(path.read_text())]
     report = explained(*documents)
-    assert len(report.explanations) == len(files)
+    assert len(report.explained) == len(files)
     assert mistakes(report) == []
-    assert report.skipped == ()
+    assert report.skipped == []
 
 
 @pytest.mark.parametrize("image", [OURS, "livenessprobe:v2.19.0"])
 def test_a_windows_pod_may_keep_the_reference(image: str) -> None:
     pod = Pod()
-    pod.sidecar |= {"image": image, "args": ["--csi-address=unix://C:\\csi\\csi.sock"]}
+    pod.sidecar["image"] = image
     pod.spec["nodeSelector"] = {"kubernetes.io/os": "windows"}
     expected = ["windows"] if image == OURS else []
     assert [name for name, *_ in mistakes(explained(pod.json))] == expected

