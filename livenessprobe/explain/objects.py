@@ -107,7 +107,8 @@ def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
                     raise InputError("holds what is no Kubernetes object: it has no kind")
                 yield item
     except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON that can be read: {error}") from error
+        hint = "kubectl create --dry-run=client -o json -f FILE turns YAML into JSON"
+        raise InputError(f"is not JSON that can be read: {error} ({hint})") from error
 
 
 def read_workloads(

@@ -43,5 +43,6 @@ def test_bad_input_ends_with_2_and_one_line() -> None:
     ran = explain(data=b"apiVersion: v1\nkind: Pod\n")
     assert (ran.returncode, ran.stdout) == (2, b"")
     assert ran.stderr == (
-        b"standard input is not JSON that can be read: Expecting value: line 1 column 1 (char 0)\n"
+        b"standard input is not JSON that can be read: Expecting value: line 1 column 1 (char 0) "
+        b"(kubectl create --dry-run=client -o json -f FILE turns YAML into JSON)\n"
     )
