@@ -4,9 +4,9 @@
 second once there are no more descriptors. Here
 
 - a lack of descriptors or memory evicts an idle connection, see `registry`;
-- the kernel's queue is short, so that a flood of connections cannot make everybody wait in it;
-- several connections are accepted before other tasks run. It takes little, and a client that only
-  connects and resets can do that ten times faster than it is answered.
+- the kernel's queue is short, so that a flood of connections makes nobody wait long in it;
+- several connections are accepted before other tasks run, as a client that connects and closes is
+  faster than trio's scheduler.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import errno
 import math
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -25,23 +25,23 @@ from livenessprobe.server.limits import READ_BYTES
 if TYPE_CHECKING:
     from livenessprobe.server.registry import ConnectionRegistry
 
-BURST = 16
-"""How many connections are accepted before other tasks run; each takes less than 0.1 ms."""
+BURST = 8
+"""How many connections are accepted, and answered if they can be, before other tasks run.
 
-BURST_HANDLED = 4
-"""How many of them may be handled; a response takes 0.2 ms, or 1 ms for the metrics."""
+A response takes 0.2 ms, or 1 ms for the metrics.
+"""
 
 QUEUE = 128
-"""How many connections may wait in the kernel. The last of them waits for 0.1 s then.
+"""How many connections may wait in the kernel; the last of them waits for 0.1 s.
 
-A client that sends a request and hangs up is faster than the server, and has always filled the
-queue, whatever its length; in the usual one of 4096 everybody waits for seconds. When it is full,
-the kernel drops the SYN, and the client repeats it after 1 s.
+A client that sends a request and closes is faster than the server, and fills a queue of any length;
+in the usual one of 4096 everybody waits for seconds. When the queue is full, the kernel drops the
+SYN, and the client repeats it after 1 s.
 """
 
 OPTIONS = {
-    # The seconds for which the kernel keeps a connection that sends nothing. There it costs no
-    # descriptor, and the program never hears of one that is reset. In HTTP the client begins.
+    # Seconds for which the kernel keeps a connection that sends nothing, as in HTTP the client
+    # sends first. There it costs no descriptor, and one that is reset never gets to the program.
     socket.TCP_DEFER_ACCEPT: 1,
     # A response is written whole, and sent at once.
     socket.TCP_NODELAY: 1,
@@ -67,11 +67,11 @@ log = klog.get_logger(__name__)
 
 
 Handler = Callable[[socket.socket, bytes], Awaitable[None]]
-"""Takes over a connection, and what it has received by now, if anything. Does not wait."""
+"""Takes ownership of a connection and what it has received so far, and does not wait."""
 
 
 async def accept(
-    listener: socket.socket, registry: ConnectionRegistry[Any], handle: Handler
+    listener: socket.socket, registry: ConnectionRegistry, handle: Handler
 ) -> NoReturn:
     """Accept connections from `listener` until cancelled, and close it then.
 
@@ -109,11 +109,10 @@ def prepare(listener: socket.socket) -> None:
 
 
 async def accept_burst(listener: socket.socket, handle: Handler) -> bool:
-    """Accept the connections that wait, as many as may be before other tasks run.
+    """Accept the connections that wait, `BURST` at most.
 
-    Return whether more of them may wait.
+    Returns whether more of them may wait. Raises OSError if not even one can be accepted.
     """
-    handled = 0
     for accepted in range(BURST):
         try:
             connection, _ = listener.accept()
@@ -127,11 +126,8 @@ async def accept_burst(listener: socket.socket, handle: Handler) -> bool:
             received = receive_nowait(connection)
         except OSError:
             connection.close()
-            continue
-        await handle(connection, received)
-        handled += bool(received)
-        if handled == BURST_HANDLED:
-            break
+        else:
+            await handle(connection, received)
     return True
 
 
@@ -145,13 +141,6 @@ def receive_nowait(connection: socket.socket) -> bytes:
         received = connection.recv(READ_BYTES)
     except BlockingIOError:
         return b""
-    if not received or _pending_error(connection):
+    if not received:
         raise ConnectionResetError
     return received
-
-
-def _pending_error(connection: socket.socket) -> int:
-    try:
-        return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    except OSError:
-        return 0  # sending will tell

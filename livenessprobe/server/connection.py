@@ -1,16 +1,16 @@
-"""One connection, driven by hypercorn's protocols, see `protocols`.
+"""One connection, driven by one of hypercorn's protocols, see `protocols`.
 
     accepted with one whole request ──► `answer_now`: all there is to a connection of the kubelet's
     else, and for what follows it   ──► `serve`: receive, let the protocol handle it, send
 
-- What it waits for is its `State`. Each has its time, see `TIMEOUTS`: one deadline, and no timers.
-- Fairness: of all that clients send on connections that they keep, one chunk is handled each time
-  that every task of the program has had its turn. However many floods there are, others wait for
-  one chunk of one of them.
-- Backpressure: nothing more is received from a client that does not take its response.
+- What a connection waits for is its `State`. Each state has its time, see `TIMEOUTS`; one deadline
+  takes the place of timers.
+- Fairness: of all that clients send on connections they keep, one chunk is handled in each pass of
+  trio's scheduler. Whatever floods there are, others wait for one chunk of one of them.
+- Backpressure: nothing more is received from a client that does not read its responses.
 - The end is announced, in HTTP/1 by `Connection: close` and `Keep-Alive: timeout`, in HTTP/2 by
-  GOAWAY. After its last response our side is closed, and what the client still sends is read: to
-  close a socket with unread data resets the connection, and that may lose the response.
+  GOAWAY. After the last response the server closes its side and discards what the client still
+  sends: closing a socket with unread data resets the connection, and the response may be lost.
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ log = klog.get_logger(__name__)
 
 
 _GATHER_BYTES = 4096
-"""From how many bytes on responses are sent before the next request is handled."""
-
-_RESPONSE_TURNS = 5
-"""How many turns of trio's loop hypercorn takes for a short response of HTTP/2."""
+"""Responses to pipelined requests are sent together, until they are this many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +46,26 @@ class ServerState:
     """What the connections of a server share."""
 
     setup: Setup
-    registry: ConnectionRegistry[Connection]
+    registry: ConnectionRegistry
     fairness: trio.Lock = field(default_factory=trio.Lock)
 
     async def drain(self) -> None:
-        """Have no connection take any more requests."""
+        """Let no connection take another request."""
         await self.setup.context.terminated.set()
         for connection in self.registry:
             connection.drain()
 
 
 class Connection:
-    """The connection of `connected`, which must not block, and has `received` this by now."""
+    """Owns the socket `connected`, which must not block and has `received` these bytes so far."""
 
     def __init__(self, connected: socket.socket, received: bytes, server: ServerState) -> None:
-        self.state = State.BUSY if received else State.SILENT
+        self.state = State.BUSY if received else State.IDLE
         self._server = server
         self._scope = trio.CancelScope()
-        """Of all that is done until the connection has taken its last request."""
+        """Around everything up to the last response; then around the end."""
         self._nursery: trio.Nursery
-        """Of hypercorn's tasks, as long as the connection takes requests."""
+        """Runs hypercorn's tasks as long as the connection takes requests."""
         self._drain_deadline = math.inf
         self._io = BufferedSocket(connected)
         self._protocol: Http1 | Http2 = Http1(server.setup, self._on_event)
@@ -78,9 +75,9 @@ class Connection:
         return f"<{type(self._protocol).__name__} connection that waits for {self.state.value}>"
 
     async def answer_now(self) -> None:
-        """Answer the request that was received, a whole one, without waiting.
+        """Answer the one whole request that was received, without waiting.
 
-        Afterwards the connection is closed, or to be served.
+        Afterwards the connection is closed, or `serve` takes over. Raises what `serve` raises.
         """
         try:
             await self._handle_next()
@@ -92,7 +89,11 @@ class Connection:
             self.close()
 
     async def serve(self) -> None:
-        """Answer the client until one side has closed the connection or its time is over."""
+        """Answer requests until either side closes the connection or its time is over.
+
+        Raises OSError for a failure of the network, `trio.ClosedResourceError` after `close`, and
+        whatever hypercorn or the application raise, in a group.
+        """
         try:
             with self._scope:
                 await trio.lowlevel.checkpoint_if_cancelled()  # evicted before its first turn
@@ -114,23 +115,21 @@ class Connection:
             self._server.registry.remove(self)
 
     def drain(self) -> None:
-        """Take no more requests, and give what is under way `DRAIN` seconds from now."""
+        """Take no more requests; what is under way must end within `DRAIN` seconds from now."""
         self._drain_deadline = trio.current_time() + DRAIN
-        if self.state is State.SILENT:
-            self.close()
-        elif self._is_idle:
+        if self._is_idle:
             self._scope.cancel()
         else:
             self._limit(TIMEOUTS[self.state])
 
     def close(self) -> None:
-        """Close the connection, and cancel the tasks that serve it."""
+        """Close the connection at once and cancel the tasks that serve it."""
         self.state = State.CLOSED
         self._scope.cancel()
         self._io.close()
 
     async def _serve(self) -> None:
-        await self._flush()  # what `answer_now` has left
+        await self._flush()  # what `answer_now` could not send
         while not (self._is_draining and self.state is State.IDLE):
             if await self._handle_next():
                 if not self._input or self._io.unsent > _GATHER_BYTES:
@@ -160,22 +159,23 @@ class Connection:
             await self._handle_next()
         except AbuseError as abuse:
             log.info("HTTP connection refused", v=4, err=abuse)
-            await self._protocol.refuse(abuse.status)
+            await self._protocol.refuse()
             self._io.write()
             self._end()
         except Exception:
             with suppress(OSError):
-                self._io.write()  # who asks for a bug hears of it
+                self._io.write()  # the application may have answered 500
             raise
         return True
 
     async def _on_event(self, event: Event) -> None:
-        """Do what a protocol wants done."""
+        """Do what the protocol asks for."""
         if isinstance(event, RawData):
-            if isinstance(self._input, Http2Input):
-                self._input.sent(len(event.data))
-                if not self._io.unsent and self.state is not State.ENDING:
-                    self._nursery.start_soon(self._flush_soon)
+            # HTTP/1 answers while a chunk is handled, and is flushed then; HTTP/2 in a later pass.
+            if isinstance(self._protocol, Http2) and not (
+                self._io.unsent or self.state is State.ENDING
+            ):
+                self._nursery.start_soon(self._flush)
             self._io.put(event.data)
         elif isinstance(event, Updated):
             self._enter(State.IDLE if event.idle else State.BUSY)
@@ -185,7 +185,7 @@ class Connection:
             self._end()
 
     def _end(self) -> None:
-        """Take no more requests."""
+        """Take no more requests, and cancel those under way."""
         self.state = State.ENDING
         self._scope.cancel()
 
@@ -198,16 +198,9 @@ class Connection:
         return received
 
     async def _take_turn(self) -> None:
+        """Wait until no other connection has a chunk to handle in this pass; see the head."""
         async with self._server.fairness:
             pass
-
-    async def _flush_soon(self) -> None:
-        """Send a response of HTTP/2, of which each part is another turn's, in one go."""
-        for _ in range(_RESPONSE_TURNS):
-            if self.state is not State.BUSY:
-                break
-            await trio.lowlevel.checkpoint()
-        await self._flush()
 
     async def _flush(self) -> None:
         self._io.write()

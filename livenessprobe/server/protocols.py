@@ -10,7 +10,8 @@ their `send` callback       gets RawData, Closed, and Updated, whose `idle` mean
 H2ProtocolAssumedError      raised by H11Protocol at the HTTP/2 preface
 TaskGroup                   `spawn_app` returns what takes a request's events; `spawn`
 WorkerContext.terminated    no request is taken after it is set
-_check_protocol, _create_stream, stream_send, _send_error_response, connection: see below
+_check_protocol, _create_stream, stream_send, _send_error_response, connection, _close_stream,
+_flush, stream_buffers, priority: see below
 
 An ASGI application that never waits needs no task of its own, if it has its whole request when it
 starts, so it is kept until then. In HTTP/1 it is awaited in place. In HTTP/2 it does become a task,
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from wsgiref.handlers import format_date_time
@@ -152,9 +154,9 @@ class Http1(H11Protocol):
         """Return whether what comes next belongs to the body of a request."""
         return self._client_state == "SEND_BODY"
 
-    async def refuse(self, status: int) -> None:
-        """Answer this status to the request that is being received, with `Connection: close`."""
-        await self._send_error_response(status)
+    async def refuse(self) -> None:
+        """Answer 400 to the request that is being received, with `Connection: close`."""
+        await self._send_error_response(400)
 
     async def announce_end(self) -> None:
         """Do nothing: HTTP/1 has no word for it between two responses."""
@@ -180,12 +182,8 @@ class Http1(H11Protocol):
     async def _create_stream(self, request: Any) -> None:
         """Answer in HTTP/1.1 whatever upgrade is asked for, as a server may (RFC 9110, 7.8)."""
         if any(name == b"upgrade" for name, _ in request.headers):
-            request = type(request)(
-                method=request.method,
-                target=request.target,
-                http_version=request.http_version,
-                headers=[field for field in request.headers if field[0] != b"upgrade"],
-            )
+            others = [field for field in request.headers if field[0] != b"upgrade"]
+            request = replace(request, headers=others)
         await super()._create_stream(request)
 
 
@@ -198,7 +196,7 @@ class Http2(H2Protocol):
         # hypercorn announces this limit, but h2 keeps to its own, eight times as much.
         self.connection.decoder.max_header_list_size = LIST_BYTES
 
-    async def refuse(self, _status: int) -> None:
+    async def refuse(self) -> None:
         """End the connection for abuse."""
         await self._goaway(_ENHANCE_YOUR_CALM)
 
@@ -208,6 +206,17 @@ class Http2(H2Protocol):
         The frame names the last request that was, so a client may send a later one again.
         """
         await self._goaway(_NO_ERROR)
+
+    async def _close_stream(self, stream_id: int) -> None:
+        """Forget the response of a stream that is closed, and let its application return.
+
+        hypercorn keeps the response of a stream that is reset, and the task that waits for it to be
+        taken, while the client's flow-control window is closed.
+        """
+        await super()._close_stream(stream_id)
+        if buffer := self.stream_buffers.pop(stream_id, None):
+            self.priority.remove_stream(stream_id)
+            await buffer.close()
 
     async def _goaway(self, error_code: int) -> None:
         self.connection.close_connection(error_code)

@@ -1,25 +1,24 @@
-"""The open connections, up to a limit.
+"""The open connections of a server, up to a limit.
 
 A new connection is always accepted. At the limit, and when the system has no descriptors or memory
-left, the connection that has been idle longest is closed to make room: of those that have never
-sent anything if there are any, else of all. The kubelet's connections live for a millisecond, so
-they are never the ones.
+left, the connection that has been idle longest is closed to make room. The kubelet's connections
+live for a millisecond, so they are never the ones.
 """
 
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECTIONS = 128
-"""At once, for each server. Clients are few, but one that is evicted may come back at once.
+"""The most open connections of one server.
 
-That takes more time than to keep its connection. A connection takes 0.1 MB of memory, and one that
-makes the most of every limit 0.3 MB; all of them together leave the program below 100 MB, which
-manifests allow it.
+Clients are few, but an evicted one may come back at once, which takes more time than to keep its
+connection. A connection takes 0.1 MB of memory, and one that makes the most of every limit 0.3 MB:
+all together they leave the program below 100 MB, which manifests allow it.
 """
 
 RESERVED_FILES = 64
@@ -29,48 +28,47 @@ SERVERS = 2
 """How many servers may share the descriptors: for the health endpoints and for the metrics."""
 
 
-class Evictable(Protocol):
-    """A connection, as far as the registry needs to know."""
+class Registered(Protocol):
+    """A connection, as far as the registry and the end of the server need to know."""
 
     def close(self) -> None:
         """Close it at once."""
         ...
 
+    def drain(self) -> None:
+        """Let it take no more requests."""
+        ...
 
-C = TypeVar("C", bound=Evictable)
 
-
-class ConnectionRegistry(Generic[C]):
+class ConnectionRegistry:
     """At most `limit` open connections, in the order of their last activity."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._silent: dict[C, None] = {}
-        self._active: dict[C, None] = {}
+        self._connections: dict[Registered, None] = {}
 
-    def __iter__(self) -> Iterator[C]:
+    def __iter__(self) -> Iterator[Registered]:
         """Iterate over a copy, so that connections may be removed meanwhile."""
-        return iter([*self._silent, *self._active])
+        return iter(list(self._connections))
 
-    def add(self, connection: C, *, is_silent: bool) -> None:
-        """Add a connection, one that has sent nothing yet or another; at the limit, evict one."""
-        if len(self._silent) + len(self._active) >= self._limit:
+    def add(self, connection: Registered) -> None:
+        """Add a connection; at the limit, evict another one first."""
+        if len(self._connections) >= self._limit:
             self.evict()
-        (self._silent if is_silent else self._active)[connection] = None
+        self._connections[connection] = None
 
-    def touch(self, connection: C) -> None:
-        """Note that a connection has sent something just now."""
+    def touch(self, connection: Registered) -> None:
+        """Record that a connection has received something just now."""
         self.remove(connection)
-        self._active[connection] = None
+        self._connections[connection] = None
 
-    def remove(self, connection: C) -> None:
+    def remove(self, connection: Registered) -> None:
         """Remove a connection that is closed, if it is there."""
-        self._silent.pop(connection, None)
-        self._active.pop(connection, None)
+        self._connections.pop(connection, None)
 
     def evict(self) -> bool:
         """Close the connection that has been idle longest; return False if there is none."""
-        connection = next(iter(self._silent or self._active), None)
+        connection = next(iter(self._connections), None)
         if connection is None:
             return False
         self.remove(connection)

@@ -75,7 +75,7 @@ async def _accept(
         if is_one_head(received):
             await _contain(connection.answer_now)
         if connection.state is not State.CLOSED:
-            server.registry.add(connection, is_silent=not received)
+            server.registry.add(connection)
             connections.start_soon(_contain, connection.serve)
 
     try:

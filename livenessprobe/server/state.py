@@ -9,28 +9,26 @@ from enum import Enum
 class State(Enum):
     """What a connection waits for."""
 
-    SILENT = "its first byte"
-    IDLE = "the next request"
+    IDLE = "a request"
     BUSY = "the rest of a request, or its response to be taken"
     ENDING = "the client to close its side"
     CLOSED = "nothing"
 
 
 TIMEOUTS = {
-    State.SILENT: 5.0,
     # Longer than the intervals at which monitoring systems ask, so that they may keep a connection.
-    # HTTP/1 clients are told of it: `Keep-Alive: timeout`. The kubelet's live for a millisecond.
+    # `Keep-Alive: timeout` tells HTTP/1 clients.
     State.IDLE: 60.0,
     # For a whole head, and from there for the body and for the client to take the response.
     State.BUSY: 10.0,
-    # Once it has its last response.
+    # After the last response.
     State.ENDING: 0.5,
     State.CLOSED: math.inf,
 }
 """Seconds."""
 
 DRAIN = 0.5
-"""Seconds for all that is under way when the server stops.
+"""Seconds for everything that is under way when the server stops.
 
 A response takes about a millisecond; the rest is for slow readers. The program promises to end
 within one second.

@@ -1,17 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hyperframe.frame import (
-    ContinuationFrame,
-    DataFrame,
-    Frame,
-    HeadersFrame,
-    PingFrame,
-    PriorityFrame,
-    RstStreamFrame,
-    SettingsFrame,
-    WindowUpdateFrame,
-)
+from hyperframe.frame import HeadersFrame, PingFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,18 +72,8 @@ def test_a_head_has_few_blanks_in_a_row(blank: bytes, read_bytes: int) -> None:
     few = GET.replace(b"Host: ", b"Host:" + blank * limits.BLANKS)
     many = few.replace(b"Host:", b"Host:" + blank)
     assert b"".join(split(few + few, http2=False, read_bytes=read_bytes)) == few + few
-    with pytest.raises(AbuseError, match="blanks") as caught:
+    with pytest.raises(AbuseError, match="blanks"):
         split(few + many, http2=False, read_bytes=read_bytes)
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize("read_bytes", [1, 63, 4096])
-def test_a_head_has_few_lines(read_bytes: int) -> None:
-    few = b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * (limits.HEAD_LINES - 2)
-    assert b"".join(split((few + b"\r\n") * 2, http2=False, read_bytes=read_bytes))
-    with pytest.raises(AbuseError, match="lines") as caught:
-        split(few + b"X: y\r\n\r\n", http2=False, read_bytes=read_bytes)
-    assert caught.value.status == 431
 
 
 def test_a_body_is_no_head() -> None:
@@ -129,20 +109,10 @@ def test_what_all_clients_may_send_at_once_is_little() -> None:
 # HTTP/2
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        ([], []),
-        ([PING], [PING]),
-        ([PING] * limits.CHUNK_FRAMES, [PING * limits.CHUNK_FRAMES]),
-        ([PING] * (limits.CHUNK_FRAMES + 1), [PING * limits.CHUNK_FRAMES, PING]),
-        ([REQUEST, REQUEST], [REQUEST, REQUEST]),
-        ([PING, REQUEST, PING, REQUEST], [PING + REQUEST + PING, REQUEST]),
-    ],
-)
-def test_a_chunk_has_few_frames_and_one_request(sent: list[bytes], expected: list[bytes]) -> None:
-    first, *rest = expected or [b""]
-    assert split(H2_PREFACE + b"".join(sent), http2=True) == [H2_PREFACE + first, *rest]
+@pytest.mark.parametrize("frames", [[], [PING], [PING] * 20, [REQUEST, PING, REQUEST]])
+def test_a_chunk_is_a_frame(frames: list[bytes]) -> None:
+    sent = H2_PREFACE + b"".join(frames)
+    assert split(sent, http2=True) == [H2_PREFACE, *frames]
 
 
 @settings(deadline=None)
@@ -180,70 +150,11 @@ def test_garbage_is_passed_on_or_refused(sent: bytes) -> None:
             assert sent.startswith(taken)
 
 
-NO_REQUESTS: dict[str, Frame] = {
-    "PING": PingFrame(0, bytes(8)),
-    "PING, acknowledged": PingFrame(0, bytes(8), flags=["ACK"]),
-    "SETTINGS": SettingsFrame(0),
-    "WINDOW_UPDATE": WindowUpdateFrame(0, 1),
-    "PRIORITY": PriorityFrame(1, depends_on=0),
-    "DATA without any": DataFrame(1, b""),
-    "DATA of a byte": DataFrame(1, b"x"),
-    "CONTINUATION": ContinuationFrame(1, b""),
-}
-
-
-@pytest.mark.parametrize("name", NO_REQUESTS)
-def test_frames_that_are_not_requests_are_paid_for(name: str) -> None:
-    data = H2_PREFACE + NO_REQUESTS[name].serialize() * limits.BUDGET
-    assert b"".join(split(data, http2=True)) == data
-    with pytest.raises(AbuseError, match="not requests"):
-        split(data + PING, http2=True)
-
-
-def test_a_request_adds_to_the_budget() -> None:
-    spent = H2_PREFACE + PING * limits.BUDGET
-    data = spent + REQUEST + PING * limits.REQUEST_INCOME
-    assert b"".join(split(data, http2=True)) == data
-    with pytest.raises(AbuseError, match="not requests"):
-        split(data + PING, http2=True)
-
-
-def test_a_response_adds_to_the_budget() -> None:
-    unread = Http2Input(H2_PREFACE + PING * limits.BUDGET)
-    list(take_all(unread))
-    unread.sent(2 * limits.BYTES_PER_FRAME)
-    unread.feed(PING * 2)
-    list(take_all(unread))
-    unread.feed(PING)
-    with pytest.raises(AbuseError, match="not requests"):
-        unread.take()
-
-
-def test_a_long_body_is_no_abuse() -> None:
-    part = frame(limits.BYTES_PER_FRAME, 0)
-    data = H2_PREFACE + REQUEST + part * (limits.BUDGET + limits.REQUEST_INCOME + 1)
-    assert b"".join(split(data, http2=True)) == data
-
-
-def test_no_more_is_saved_up_than_at_the_start() -> None:
-    saved = H2_PREFACE + REQUEST * 100
-    with pytest.raises(AbuseError, match="not requests"):
-        split(saved + PING * (limits.BUDGET + 1), http2=True)
-
-
 def test_a_client_may_ask_so_often_that_its_headers_are_long_in_all() -> None:
-    large = HeadersFrame(1, bytes(limits.BLOCK_BYTES // 2)).serialize()
-    begun, rest = HeadersFrame(1, b"").serialize(), frame(limits.BLOCK_BYTES // 2, 9)
+    large = HeadersFrame(1, bytes(limits.FRAME_BYTES // 2)).serialize()
+    begun, rest = HeadersFrame(1, b"").serialize(), frame(limits.FRAME_BYTES // 2, 9)
     data = H2_PREFACE + large * 3 + (begun + rest) * 3
     assert b"".join(split(data, http2=True)) == data
-
-
-def test_requests_may_be_given_up_some_times() -> None:
-    given_up = REQUEST + RstStreamFrame(1).serialize()
-    data = H2_PREFACE + given_up * 90
-    assert b"".join(split(data, http2=True)) == data
-    with pytest.raises(AbuseError, match="not requests"):
-        split(data + given_up * 20, http2=True)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +162,8 @@ def test_requests_may_be_given_up_some_times() -> None:
     [
         [frame(limits.FRAME_BYTES + 1, 0)],
         [frame(2**24 - 1, 250)],
-        [HeadersFrame(1, bytes(limits.BLOCK_BYTES)).serialize(), frame(1, 9)],
-        [HeadersFrame(1, b"").serialize(), *[frame(limits.BLOCK_BYTES // 2, 9)] * 2, frame(1, 9)],
+        [HeadersFrame(1, bytes(limits.FRAME_BYTES)).serialize(), frame(1, 9)],
+        [HeadersFrame(1, b"").serialize(), *[frame(limits.FRAME_BYTES // 2, 9)] * 2, frame(1, 9)],
     ],
 )
 def test_what_is_larger_than_agreed_is_refused_at_its_head(sent: list[bytes]) -> None:

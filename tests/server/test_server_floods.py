@@ -14,11 +14,9 @@ import trio
 import trio.testing
 from hyperframe.frame import (
     ContinuationFrame,
-    DataFrame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
-    PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
@@ -43,35 +41,50 @@ from tests.server.harness import (
 )
 
 H2_GET_HUGE = h2_request((H2_GET | {b":path": b"/huge"}).items())
-H2_OPEN = HeadersFrame(1, h2_request()[9:], flags=["END_HEADERS"]).serialize()
 
 PING = PingFrame(0, bytes(8)).serialize()
 PING_ACK = PingFrame(0, bytes(8), flags=["ACK"]).serialize()
-FLOODS = {
-    "PING": PING * 5_000,
-    "SETTINGS": SettingsFrame(0).serialize() * 5_000,
-    "WINDOW_UPDATE": WindowUpdateFrame(0, 1).serialize() * 5_000,
-    "PRIORITY": b"".join(PriorityFrame(n, depends_on=0).serialize() for n in range(1, 4_001, 2)),
-    "rapid reset": b"".join(
-        h2_request(stream_id=n) + RstStreamFrame(n).serialize() for n in range(1, 4_001, 2)
-    ),
-    "DATA without any": H2_OPEN + DataFrame(1, b"").serialize() * 5_000,
+TOO_LARGE = {
     "CONTINUATION": HeadersFrame(1, b"").serialize()
     + ContinuationFrame(1, b"").serialize() * 5_000,
-    "frame too large": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + bytes(1_000_000),
-    "header block too large": HeadersFrame(1, b"").serialize()
+    "frame": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + bytes(1_000_000),
+    "header block": HeadersFrame(1, b"").serialize()
     + ContinuationFrame(1, bytes(16_000)).serialize() * 60,
 }
 
 
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.parametrize("name", TOO_LARGE)
 @pytest.mark.parametrize("begin", [H2_HELLO, GET + H2_HELLO])
-async def test_a_flood_is_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes) -> None:
+async def test_what_is_too_large_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes
+) -> None:
     be_patient(monkeypatch)
     async with serving() as web, web.client(begin) as hostile, trio.open_nursery() as nursery:
         nursery.start_soon(hostile.rest)  # which ends only if the server closes the connection
-        await hostile.send(FLOODS[name])
+        await hostile.send(TOO_LARGE[name])
         await web.assert_unharmed()
+
+
+async def test_requests_that_are_reset_leave_no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rapid reset (CVE-2023-44487), by a client that lets no response be sent either."""
+    be_patient(monkeypatch)
+    times = 1_000
+    no_window = H2_PREFACE + SettingsFrame(0, settings={4: 0}).serialize()
+    resets = b"".join(
+        h2_request(stream_id=n) + RstStreamFrame(n).serialize() for n in range(1, 2 * times, 2)
+    )
+    async with serving() as web, web.client(no_window + PING) as hostile:
+        await receive_until(hostile, PING_ACK)
+        async with leaving_nothing(), trio.open_nursery() as nursery:
+            nursery.start_soon(hostile.send, resets + PING)
+            await receive_until(hostile, PING_ACK)
+        assert len(web.observed) == times
+
+
+async def receive_until(client: Client, expected: bytes) -> None:
+    received = b""
+    while expected not in received:
+        received += await client.stream.receive_some()
 
 
 async def test_nothing_more_is_received_from_a_client_that_does_not_read(
@@ -90,7 +103,7 @@ async def test_nothing_more_is_received_from_a_client_that_does_not_read(
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server wait for ever for a client, for all but its end."""
-    for state in (State.SILENT, State.IDLE, State.BUSY):
+    for state in (State.IDLE, State.BUSY):
         monkeypatch.setitem(TIMEOUTS, state, math.inf)
 
 
@@ -170,10 +183,8 @@ async def test_an_http_2_client_has_few_requests_under_way(
     numbers = range(1, 2 * protocols.STREAMS, 2)
     requests = b"".join(h2_request(stream_id=number) for number in numbers)
     async with serving(judge) as web, web.client(no_window + requests) as hostile:
-        received = b""
         await hostile.send(PING)
-        while PING_ACK not in received:
-            received += await hostile.stream.receive_some()
+        await receive_until(hostile, PING_ACK)
         await trio.testing.wait_all_tasks_blocked()  # of the requests, each has a task
         assert answered == protocols.STREAMS
         await hostile.send(h2_request(stream_id=numbers[-1] + 2))

@@ -207,7 +207,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The harmless ones have as long to be answered, behind 2,000 requests on a busy machine.
     """
-    for state in (State.SILENT, State.IDLE, State.BUSY):
+    for state in (State.IDLE, State.BUSY):
         monkeypatch.setitem(TIMEOUTS, state, 1.0)
     monkeypatch.setitem(TIMEOUTS, State.ENDING, 0.1)
     monkeypatch.setattr(connection, "DRAIN", 0.1)
