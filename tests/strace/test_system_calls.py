@@ -38,7 +38,6 @@ TABLE = (
         errors=("ENOPROTOOPT", "EPERM", "EINVAL", "ENOMEM", "ENOBUFS", "EDOM", "EACCES"),
         when=AFTER_TRIO,
     ),
-    Row(call="getsockopt", errors=("ENOPROTOOPT", "EPERM", "EINVAL", "EFAULT"), when=ALWAYS),
     # A connection that is not accepted stays in the kernel's queue.
     Row(
         call="accept4",
@@ -111,9 +110,8 @@ def test_an_option_that_is_refused_costs_a_line(
 ) -> None:
     with injected(driver, tmp_path, "setsockopt", error, AFTER_TRIO) as sidecar:
         sidecar.wait_for_listeners(1)
-        log = sidecar.log
-    assert log.count("Listening without a TCP option") == 3
-    assert log.count("Listening without SO_REUSEADDR") == 1
+        wait_until(lambda: sidecar.log.count("Listening without a TCP option") == 3)
+        assert sidecar.log.count("Listening without SO_REUSEADDR") == 1
 
 
 @pytest.mark.parametrize("error", BROKEN)
