@@ -1,4 +1,4 @@
-"""Who gets a page that is meant for people, and who does not."""
+"""Wrappers that limit an endpoint to browsers, to HTTP/1, or to the host's own names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NOT_OVER_HTTP_2 = response.text(505, "this is answered over HTTP/1.1 only\n")
 
-_STRANGE_HOST = response.text(
+_FOREIGN_HOST = response.text(
     403,
     "This is shown under an IP address or as localhost only: under another name, it could be a "
     "foreign site's script that asks. Try kubectl port-forward.\n",
@@ -23,10 +23,10 @@ _STRANGE_HOST = response.text(
 
 
 def html_for_browsers(page: Endpoint, otherwise: Endpoint) -> Endpoint:
-    """Return the endpoint that is `page` to whoever asks for HTML by name, as browsers do.
+    """Return the endpoint that is `page` for requests that accept HTML by name, as browsers do.
 
-    A kubelet does not. One whose manifest names no path asks for "/", and would take any page for
-    the news that the driver is healthy.
+    A kubelet does not. One whose manifest names no path asks for "/", and would take any page with
+    status 200 for a healthy driver.
     """
 
     def endpoint(request: Request) -> Response:
@@ -37,10 +37,9 @@ def html_for_browsers(page: Endpoint, otherwise: Endpoint) -> Endpoint:
 
 
 def over_http_1(endpoint: Endpoint) -> Endpoint:
-    """Return `endpoint`, closed to HTTP/2, which neither browsers nor Prometheus speak without TLS.
+    """Return `endpoint` with 505 for HTTP/2, which browsers and Prometheus speak with TLS only.
 
-    A client that does not read lets each stream of its connection hold an answer, and these are
-    not small.
+    Each stream of a client that does not read holds a response in memory, and these are large.
     """
 
     def guarded(request: Request) -> Response:
@@ -50,22 +49,22 @@ def over_http_1(endpoint: Endpoint) -> Endpoint:
 
 
 def own_names_only(endpoint: Endpoint) -> Endpoint:
-    """Return `endpoint`, closed to requests under a name that may be a foreign site's.
+    """Return `endpoint` with 403 for requests whose Host may be the name of a foreign site.
 
-    A site can have its name stand for this address, and its visitors' browsers then let its
-    scripts read what is answered here: DNS rebinding.
+    This prevents DNS rebinding: a site can let its name resolve to this address, and its visitors'
+    browsers then let its scripts read the response.
     """
 
     def guarded(request: Request) -> Response:
         host = request.header(b"host").decode("latin-1")
-        return endpoint(request) if _is_own_name(host) else _STRANGE_HOST
+        return endpoint(request) if _is_own_name(host) else _FOREIGN_HOST
 
     return guarded
 
 
 def _is_own_name(host: str) -> bool:
     name = re.sub(r":\d*$", "", host).lower()
-    if name in {"", "localhost"}:  # no browser leaves it out
+    if name in {"", "localhost"}:  # a browser always sends Host
         return True
     try:
         if in_brackets := re.fullmatch(r"\[([^%]*)\]", name):

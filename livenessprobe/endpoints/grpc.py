@@ -1,12 +1,11 @@
-"""gRPC's unary calls as endpoints.
+"""Unary gRPC calls as endpoints.
 
-A request that is no call at all, see `_refusal`, gets an HTTP status. A call gets a gRPC status,
-in trailers, for whatever is wrong with it, and deadlines need no care since no answer waits. There
-are always headers before the trailers: gRPC's short form of an error, headers that end the stream,
-is nothing that hypercorn can send.
+A request that is no gRPC call gets an HTTP status, see `_refusal`. A call that fails gets a gRPC
+status in trailers. Headers always come first, as hypercorn cannot send gRPC's "Trailers-Only" form
+of an error. Deadlines are not looked at, as no response waits.
 
-A call without exactly one whole message is INTERNAL, as with Go's library. gRPC's table of statuses
-has UNIMPLEMENTED for some of these, which the kubelet would take for "no health service here".
+A call without exactly one whole message is INTERNAL, as in grpc-go. gRPC's table of statuses has
+UNIMPLEMENTED for some of these, which the kubelet would take for "no health service here".
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=betterproto.Message)
 
 MAX_MESSAGE_BYTES = 1024
-"""A health request is a service's name, and ours have nine letters. gRPC's usual 4 MiB, times the
-calls that all connections may have at once, would be more memory than a sidecar has. It has to be
-less than `request.BODY_BYTES`, so that a call which is too long is seen to be."""
+"""A health request is a service's name of nine letters. gRPC's usual 4 MiB for each open call would
+take more memory than a sidecar has. It is less than `request.BODY_BYTES`, so that a longer message
+can be told from one that fits."""
 
 _PREFIX = struct.Struct(">BI")
-"""Before each message: whether it is compressed, and its length."""
+"""Precedes each message: whether it is compressed, and its length in bytes."""
 
 _CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 
@@ -49,22 +48,22 @@ _NO_TRAILERS = response.text(400, 'a gRPC call has the header "te: trailers"\n')
 
 _HEADERS = ((b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity"))
 
-_MAX_WORDS_BYTES = 1024
-"""Percent-encoded they may be three times as many, and grpcio takes 8 KiB of header fields."""
+_MAX_TEXT_BYTES = 1024
+"""Percent-encoding may triple a text, and grpcio takes 8 KiB of header fields."""
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a method returns; it raises `GRPCError` instead if it has to."""
+    """What a method returns, unless it raises `GRPCError`."""
 
     message: betterproto.Message
     metadata: Headers = ()
 
 
 def is_call(request: Request) -> bool:
-    """Return whether a request says of itself that it is a gRPC call in protobuf."""
+    """Return whether a request is a POST with the content type of a gRPC call in protobuf."""
     if request.method != "POST":
         return False
     content_type = request.header(b"content-type").partition(b";")[0]
@@ -72,7 +71,7 @@ def is_call(request: Request) -> bool:
 
 
 def unary(request_type: type[T], method: Callable[[T], Reply]) -> Endpoint:
-    """Return the endpoint that answers calls of `method`."""
+    """Return the endpoint that answers calls of `method`; its `GRPCError` becomes the status."""
 
     def endpoint(request: Request) -> Response:
         if refusal := _refusal(request):
@@ -93,14 +92,14 @@ def unary(request_type: type[T], method: Callable[[T], Reply]) -> Endpoint:
 
 
 def unimplemented(request: Request) -> Response:
-    """Answer a call of a method that there is not."""
+    """Answer a call of an unknown method."""
     error = GRPCError(Status.UNIMPLEMENTED, f"unknown method {request.path}")
     return _refusal(request) or _failure(error)
 
 
-def percent_encode(words: str) -> bytes:
-    """Return `words` as a header field may have them; gRPC's encoding of a status message."""
-    return quote(response.encode(words, _MAX_WORDS_BYTES), safe=_PRINTABLE).encode("ascii")
+def percent_encode(string: str) -> bytes:
+    """Return `string` in the encoding of the `grpc-message` header, at most 1024 bytes of it."""
+    return quote(response.encode(string, _MAX_TEXT_BYTES), safe=_PRINTABLE).encode("ascii")
 
 
 def _refusal(request: Request) -> Response | None:
@@ -111,7 +110,7 @@ def _refusal(request: Request) -> Response | None:
     if not is_call(request):
         return _NO_GRPC
     if request.header(b"te") != b"trailers":
-        return _NO_TRAILERS  # hypercorn would leave out the trailers, and with them the status
+        return _NO_TRAILERS  # hypercorn would omit the trailers, which have the status
     return None
 
 
@@ -124,7 +123,7 @@ def _failure(error: GRPCError) -> Response:
 
 
 def _message(request: Request, message_type: type[T]) -> T:
-    """Return the one message of a call; raise `GRPCError` if there is no such thing."""
+    """Return the one message of a call. Raises `GRPCError` if there is no such message."""
     if len(request.body) < _PREFIX.size:
         raise GRPCError(Status.INTERNAL, "a call without a message")
     compressed, length = _PREFIX.unpack_from(request.body)
@@ -135,14 +134,14 @@ def _message(request: Request, message_type: type[T]) -> T:
     if len(data) != length:
         raise GRPCError(Status.INTERNAL, "a call with something else than one whole message")
     if compressed:
-        raise _not_readable(compressed, request.header(b"grpc-encoding"))
+        raise _compressed(compressed, request.header(b"grpc-encoding"))
     try:
         return protobuf.parse(data, message_type)
     except protobuf.MalformedMessageError as malformed:
         raise GRPCError(Status.INTERNAL, str(malformed)) from malformed
 
 
-def _not_readable(flag: int, encoding: bytes) -> GRPCError:
+def _compressed(flag: int, encoding: bytes) -> GRPCError:
     if flag == 1 and encoding not in {b"", b"identity"}:
         return GRPCError(Status.UNIMPLEMENTED, "compressed messages are not supported")
     return GRPCError(Status.INTERNAL, f"a message flagged {flag}, without an encoding for it")

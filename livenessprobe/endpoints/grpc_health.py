@@ -29,7 +29,7 @@ QUESTIONS = {
     "liveness": Question.LIVEZ,
     "readiness": Question.READYZ,
 }
-"""By the name of the service; the empty one is that of the server as a whole."""
+"""Questions by service name; the empty name is the server as a whole."""
 
 _STATUS: dict[bool, Any] = {  # mypy takes a betterproto.Enum's members for plain numbers
     True: HealthCheckResponseServingStatus.SERVING,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def health(
     name: str, ask: Callable[[], Verdict], driver_name: Callable[[], str | None]
 ) -> Endpoint:
-    """Return the endpoint of the question `name`. With `?verbose`, it lists the checks."""
+    """Return the endpoint of the question `name`. `?verbose` lists the checks."""
 
     def endpoint(request: Request) -> Response:
         verdict = ask()
@@ -35,7 +35,7 @@ def health(
     return endpoint
 
 
-@lru_cache(maxsize=64)  # there are few, and they are asked for all the time
+@lru_cache(maxsize=64)  # most requests get one of a few responses
 def _short(status: int, reason: str) -> Response:
-    """Return the response to a program. People read it too, so it must not command a terminal."""
+    """Return the response without checks. The reason is escaped, as a terminal may show it."""
     return response.text(status, escape(reason, keep="\n\t"))

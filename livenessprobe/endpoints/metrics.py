@@ -1,4 +1,4 @@
-"""The metrics endpoint."""
+"""The endpoint of the Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def metrics(content_type: str, text: Callable[[], bytes]) -> Endpoint:
-    """Return the endpoint that shows the metrics, compressed for whoever accepts gzip.
+    """Return the endpoint of the metrics, compressed for a client that accepts gzip.
 
-    Prometheus does, as a fleet's answers add up: this is 20 us of work for a sixth of the bytes.
+    Prometheus does. Compression takes 20 us and leaves a sixth of the bytes.
     """
 
     def endpoint(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The answer to a path that has no endpoint."""
+"""The response to a path that has no endpoint: 404, a redirect, or gRPC's UNIMPLEMENTED."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_FOUND = response.text(404, "404 page not found\n")
 
 
 def not_found(paths: Container[str]) -> Endpoint:
-    """Return the endpoint of all other paths than these.
+    """Return the endpoint of all paths but these.
 
     Like Go's ServeMux, it redirects "//healthz" and "/x/../healthz" to "/healthz".
     """
@@ -39,7 +39,7 @@ def not_found(paths: Container[str]) -> Endpoint:
 
 
 def clean(path: str) -> str:
-    """Return an absolute path without empty, "." and ".." segments; a slash at its end stays."""
+    """Return a path without empty, "." and ".." segments; a slash at its end stays."""
     if not path.startswith("/"):
         return path
     cleaned = normpath("/" + path.lstrip("/"))

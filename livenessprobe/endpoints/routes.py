@@ -1,4 +1,4 @@
-"""The table of endpoints."""
+"""The table of routes: endpoints by listen address and path."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def routes(
 ) -> Mapping[str, Routes]:
     """Return the endpoints by listen address and path.
 
-    `ask` is for health questions, which count as a caller's; `status` for everything that only
-    shows the state. `started_at` is on the clock of `Status.now`.
+    `ask` answers health questions and counts each as a caller's request; `status` is for everything
+    that only shows the state. `started_at` is in seconds on the clock of `Status.now`.
     """
     table: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     own = table[config.health_address]

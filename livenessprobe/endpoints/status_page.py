@@ -1,7 +1,7 @@
-"""The page for people who open the port in a browser, and the data that it fetches.
+"""The status page for browsers, and the JSON data that it fetches.
 
-The page is one file beside this module that loads nothing from anywhere, and the policy it is
-sent with lets it do no more than it does: run its own script, ask for the data.
+The page is the file `status.html`, which loads nothing from elsewhere. Its Content-Security-Policy
+allows what it does and no more: its own script and style, and requests for the data.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from livenessprobe.telemetry.status import Status
 
 
-MAX_WORDS = 200
-"""Characters of the driver's words about each change; of the last, all are in `reason`."""
+MAX_REASON = 200
+"""Characters of the reason of each past change; `reason` has the current one whole."""
 
 DOCUMENT = Path(__file__).with_name("status.html").read_bytes()
-"""Read at the start: later there may be no descriptor left."""
+"""Read at the start, as there may be no descriptor left later."""
 
 
 def page(_: Request) -> Response:
-    """Show the status page."""
+    """Return the status page."""
     nonce = os.urandom(16).hex().encode()
     document = DOCUMENT
     for tag in b"script", b"style":
@@ -60,7 +60,7 @@ def data(
     socket_path: str,
     flags: Mapping[str, str],
 ) -> Endpoint:
-    """Return the endpoint of what the page shows, as JSON. `started_at` is as for `statusz`."""
+    """Return the endpoint of the page's data, as JSON. `started_at` is as in `routes`."""
 
     def endpoint(_: Request) -> Response:
         now = status()
@@ -122,7 +122,7 @@ def _facts(status: Status) -> dict[str, object]:
                 "ago": ago(change.result.finished_at),
                 "from": change.previous and change.previous.value,
                 "to": change.result.status.value,
-                "reason": change.result.message[:MAX_WORDS] or "ok",
+                "reason": change.result.message[:MAX_REASON] or "ok",
                 "lasted": change.lasted,
             }
             for change in history.changes

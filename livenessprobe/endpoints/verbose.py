@@ -1,9 +1,9 @@
 """The list of checks behind one health question, in the form of the Kubernetes API server.
 
-[+]csi-probe ok                 the driver's answer to this question
+[+]csi-probe ok                 whether the last Probe answers the question with yes
 [-]csi-probe failed: ...
-[+]socket ok                    whether there was somebody to ask
-[+]prober ok                    whether this program does its part
+[+]socket ok                    whether the driver could be reached
+[+]prober ok                    whether the last result is recent
 """
 
 from __future__ import annotations

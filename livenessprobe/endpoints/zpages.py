@@ -1,6 +1,6 @@
-"""The z-pages of Kubernetes components: what runs here (KEP-4827) and with which flags (KEP-4828).
+"""The z-pages of Kubernetes components: /statusz (KEP-4827) and /flagz (KEP-4828).
 
-As text for people, as versioned JSON for whoever accepts that.
+Both are text, or versioned JSON for a client that accepts JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WARNING = (
 def statusz(status: Callable[[], Status], *, started_at: float, paths: Iterable[str]) -> Endpoint:
     """Return the endpoint of /statusz.
 
-    `started_at` is on the clock of `Status.now`; `paths` are those served.
+    `started_at` is as in `routes`; `paths` are those served.
     """
 
     def endpoint(request: Request) -> Response:

@@ -1,15 +1,15 @@
-"""The HTTP server: hypercorn's protocols on our own sockets. Knows nothing of what is answered.
+"""An HTTP server for one ASGI application: hypercorn's protocols on sockets of its own.
 
 server       serves an ASGI application on listening sockets until cancelled
 listen       from a listen address in Go's form to listening sockets
 accept       the accept loop
-registry     open connections up to a limit, and the eviction of idle ones
+registry     the open connections, up to a limit, and the eviction of idle ones
 connection   one connection, driven by one of hypercorn's protocols
-protocols    those protocols: all that is reached for in hypercorn's private parts
-buffered     its socket, with a buffer for what is to be sent
-limits       how much a client may send at once
+protocols    hypercorn's protocols: everything that depends on its private parts
+buffered     a connected socket with a send buffer
+limits       received bytes in chunks, and how large a head or frame may be
 state        the states of a connection, and how long each may take
-asgi         the ASGI application: from requests to endpoints, from responses to ASGI events
+asgi         the ASGI application: an endpoint for each path, a plain function
 request      a request as a value
 response     a response as a value
 """

@@ -1,7 +1,7 @@
-"""The ASGI application: from requests to endpoints, and from their responses to ASGI events.
+"""The ASGI application: calls the endpoint of a request's path and sends its response.
 
-Any ASGI server could serve it. An endpoint is a plain function, which cannot wait, so no response
-can wait: not for the driver, not for anything.
+Any ASGI server can serve it. An endpoint is a plain function, which cannot wait; so no response
+waits for the driver or anything else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from livenessprobe.server.response import Response, text
 
 Endpoint = Callable[[Request], Response]
 Routes = Mapping[str, Endpoint]
-"""Endpoints by path; whatever the method, the question is the same."""
+"""Endpoints by path. The method of a request does not matter."""
 
 Observe = Callable[[str, int, float], None]
 """Receives the path of a request, the status of its response, and the seconds that it took."""
@@ -25,14 +25,14 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 OTHER = "other"
-"""Stands for all paths that have no endpoint; there may be any number of them."""
+"""The path under which requests without an endpoint are observed: clients choose their paths."""
 
 _BUG = text(500, "livenessprobe has a bug, see its log\n")
 _NO_TUNNEL = text(501, "this is no proxy\n")
 
 
 class Application:
-    """Answers from `routes`, and what is not there by `not_found`; reports to `observe`."""
+    """Answers each request by its path's endpoint or `not_found`, and reports it to `observe`."""
 
     def __init__(self, routes: Routes, not_found: Endpoint, observe: Observe) -> None:
         self._routes = routes
@@ -40,9 +40,9 @@ class Application:
         self._observe = observe
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request; raises whatever its endpoint raises, once it is answered."""
+        """Answer one request. Raises what its endpoint raises, after a response of 500."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # which is a status of 403 in HTTP
+            await send({"type": "websocket.close"})  # the server answers 403
             return
         request = _request(scope, await _body(receive))
         started_at = trio.current_time()
@@ -78,7 +78,7 @@ async def _send(response: Response, send: Send) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Return the body of a request; of one that is too long, only the beginning."""
+    """Return the body of a request, its first `BODY_BYTES` if it is longer."""
     body, more = b"", True
     while more and len(body) < BODY_BYTES:
         event = await receive()

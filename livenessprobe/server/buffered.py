@@ -1,6 +1,6 @@
-"""A connected socket with a buffer for what is to be sent. Knows no deadlines: its user cancels.
+"""A connected socket with a send buffer. It has no timeouts: its user cancels.
 
-What is sent together is gathered and written in one system call, with TCP_NODELAY in one packet.
+The parts of a response are gathered and written in one system call, with TCP_NODELAY in one packet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _DISCARD_BYTES = 64 * 1024
 
 
 class BufferedSocket:
-    """Wraps `connected`, which must not block, and owns it."""
+    """Owns the socket `connected`, which must not block."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -23,21 +23,21 @@ class BufferedSocket:
 
     @property
     def unsent(self) -> int:
-        """How many bytes are still to be sent."""
+        """The number of bytes in the send buffer."""
         return len(self._unsent)
 
     def put(self, data: bytes) -> None:
-        """Add to what is to be sent."""
+        """Append to the send buffer."""
         self._unsent += data
 
     def write(self) -> None:
-        """Send as much as the kernel takes. Raises OSError if the connection is broken."""
+        """Send as much as the kernel takes now. Raises OSError if the connection is broken."""
         if self._unsent:
             with suppress(BlockingIOError):
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
 
     async def flush(self) -> None:
-        """Send everything; several tasks may wait for it. Raises OSError like `write`."""
+        """Send everything; several tasks may wait for that. Raises OSError like `write`."""
         async with self._write_lock:
             while self._unsent:
                 self._check_open()
@@ -45,7 +45,7 @@ class BufferedSocket:
                 self.write()
 
     async def receive(self, max_bytes: int) -> bytes:
-        """Return what the client sends next; nothing once it has closed its side."""
+        """Return what the client sends next; nothing at its end of file. Raises OSError."""
         self._check_open()
         await trio.lowlevel.wait_readable(self._socket)
         return self._socket.recv(max_bytes)
@@ -65,7 +65,7 @@ class BufferedSocket:
             raise trio.ClosedResourceError
 
     def close(self) -> None:
-        """Close it; whoever waits for it gets `trio.ClosedResourceError`."""
+        """Close the socket; tasks that wait for it get `trio.ClosedResourceError`."""
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()

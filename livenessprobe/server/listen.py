@@ -1,4 +1,4 @@
-"""From a listen address in Go's form to listening sockets.
+"""Opens the listening sockets for an address in Go's form.
 
 :9808  0.0.0.0:9808  [::]:9808    every address of the host, IPv4 and IPv6
 127.0.0.1:http                    one address; a service name for the port
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # As in Go, each of these stands for both families.
 _EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - the user's choice
 
-# What is wrong with an address that is not "host:port"; the first row that fits counts.
+# Go's words for an address that is not "host:port"; the first form that matches counts.
 _MALFORMED = (
     (r"[^:]*", "missing port"),
     (r"\[[^]]*", "missing ']'"),
@@ -44,21 +44,21 @@ _NO_SUCH_PROTOCOL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 ATTEMPTS = 10
-"""How often a port that is free for one address, and taken for another one, is given up."""
+"""How many ports to try, if a port that is free for one address is taken for another one."""
 
 log = klog.get_logger(__name__)
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; worded as Go words it."""
+    """An address cannot be listened on. The message is Go's."""
 
 
 class PortTakenError(ListenError):
-    """Somebody else listens there."""
+    """The port is taken by another socket."""
 
 
 class Address(NamedTuple):
-    """What a name stands for."""
+    """An address that a host name resolves to."""
 
     family: int
     ip: str
@@ -67,10 +67,10 @@ class Address(NamedTuple):
 
 
 async def open_listeners(address: str) -> list[socket.socket]:
-    """Listen on `address`; return one socket for each socket address that it stands for.
+    """Listen on `address`; return one socket for each address that it resolves to.
 
-    A port that is any free one is the same for all of them. Raises `ListenError` for an address
-    that is malformed, unknown, taken or forbidden; no socket is left open then.
+    The caller closes them. Port 0 becomes the same free port for all. Raises `ListenError` for an
+    address that is malformed, unknown, taken or forbidden; no socket is left open then.
     """
     host, port = _split(address)
     addresses = await _resolve(host)
@@ -117,7 +117,7 @@ def _listen(address: Address, port: int) -> socket.socket:
 
 
 def _reuse_address(listener: socket.socket) -> None:
-    """Listen although connections of a program that has ended linger on in the kernel."""
+    """Allow a port whose earlier connections the kernel still keeps in TIME_WAIT."""
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except OSError as error:
@@ -125,7 +125,7 @@ def _reuse_address(listener: socket.socket) -> None:
 
 
 def _leave_out_ipv4(listener: socket.socket) -> None:
-    """Leave the addresses of IPv4 to a socket of their own."""
+    """Listen on IPv6 only, as IPv4 has a socket of its own."""
     try:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     except OSError as error:
@@ -159,7 +159,7 @@ def _split(address: str) -> tuple[str, int]:
 
 def _port(port: str) -> int:
     if not port:
-        return 0  # which is any free one
+        return 0  # any free port
     try:
         number = int(port) if _NUMBER.fullmatch(port) else socket.getservbyname(port, "tcp")
     except (OSError, UnicodeError) as error:
@@ -180,7 +180,7 @@ async def _resolve(host: str) -> list[Address]:
         )
     except OSError as error:
         raise ListenError(f"listen tcp: lookup {host}: {error.strerror}") from error
-    except UnicodeError as error:  # what cannot be a name, for its characters or its length
+    except UnicodeError as error:  # characters or a length that no name has
         raise ListenError(f"listen tcp: lookup {host}: no such host") from error
     addresses = (
         Address(family, str(ip), sum(flow_and_scope[1:]))

@@ -1,11 +1,11 @@
-"""hypercorn's protocols, HTTP/1 and HTTP/2: all that is reached for in its private parts.
+"""hypercorn's HTTP/1 and HTTP/2 protocols: everything that depends on its private parts.
 
-hypercorn reads and writes every byte of HTTP; `connection` moves them from and to the socket. Its
-own TCP server is not used: the task, memory channel, timer and cancel scopes around each request
-cost six times what its protocol does. What is used here is not its documented interface, so its
-version is pinned to 0.18, and tests/upstream/test_hypercorn.py fails when any of it changes:
+hypercorn parses and writes every byte of HTTP; `connection` moves them from and to the socket. Its
+own TCP server is not used, as the task, memory channel, timer and cancel scopes around each request
+cost six times what its protocol does. These names are no documented interface, so the version is
+pinned to 0.18, and tests/upstream/test_hypercorn.py fails when any of them changes:
 
-H11Protocol, H2Protocol     made, and given a request's bytes with `handle(RawData)`
+H11Protocol, H2Protocol     get a request's bytes by `handle(RawData)`
 their `send` callback       gets RawData, Closed, and Updated, whose `idle` means "no request open"
 H2ProtocolAssumedError      raised by H11Protocol at the HTTP/2 preface
 TaskGroup                   `spawn_app` returns what takes a request's events; `spawn`
@@ -13,9 +13,9 @@ WorkerContext.terminated    no request is taken after it is set
 _check_protocol, _create_stream, stream_send, _send_error_response, connection, _close_stream,
 _flush, stream_buffers, priority: see below
 
-An ASGI application that never waits needs no task of its own, if it has its whole request when it
-starts, so it is kept until then. In HTTP/1 it is awaited in place. In HTTP/2 it does become a task,
-as its response waits for hypercorn's send task.
+An application that never waits needs no task if it starts when its request is complete. In HTTP/1 it
+is awaited in place then; in HTTP/2 it becomes a task, as its response waits for hypercorn's own
+send task.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 __all__ = ["H2ProtocolAssumedError", "WorkerContext"]
 
 STREAMS = 8
-"""Requests under way in one HTTP/2 connection; each may hold a response that is not taken.
+"""Concurrent streams of an HTTP/2 connection; each may hold a response that is not read.
 
-Clients send one after the other; the usual hundred would be for abuse only.
+Clients send one request after the other, so the usual hundred would only serve abuse.
 """
 
 KEEP_ALIVE = (b"keep-alive", b"timeout=%d" % (TIMEOUTS[State.IDLE] - 5))
-"""Tells an HTTP/1 client until when it may use a connection again, some seconds before its end: a
-request may be on its way then."""
+"""How long an HTTP/1 client may reuse an idle connection. It ends 5 s later, as a request may be on
+its way."""
 
 _NO_ERROR, _ENHANCE_YOUR_CALM = 0x0, 0xB  # RFC 9113, 7
 
@@ -75,7 +75,7 @@ def _date(second: int) -> list[tuple[bytes, bytes]]:
 def configure() -> Config:
     """Return hypercorn's configuration."""
     config = _Config()
-    config.errorlog = None  # what hypercorn has to say is about clients, see `server`
+    config.errorlog = None  # it would log what clients do wrong
     config.keep_alive_max_requests = sys.maxsize
     config.h11_max_incomplete_size = HEAD_BYTES
     config.h2_max_concurrent_streams = STREAMS
@@ -125,13 +125,13 @@ class InPlace:
 
 
 class InTasks(InPlace):
-    """The same, with a task for each application, and for what hypercorn wants done."""
+    """The same, with a task in `nursery` for each application and each of hypercorn's own jobs."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Start a task of hypercorn's own."""
+        """Start a task of hypercorn's."""
         self._nursery.start_soon(function, *args)
 
     async def _run(self, *request: Any) -> None:
@@ -151,7 +151,7 @@ class Http1(H11Protocol):
         super().__init__(*setup, tasks, _NO_STATE, False, None, None, send)  # noqa: FBT003 - ssl
 
     def receives_body(self) -> bool:
-        """Return whether what comes next belongs to the body of a request."""
+        """Return whether the next bytes belong to the body of a request."""
         return self._client_state == "SEND_BODY"
 
     async def refuse(self) -> None:
@@ -159,10 +159,10 @@ class Http1(H11Protocol):
         await self._send_error_response(400)
 
     async def announce_end(self) -> None:
-        """Do nothing: HTTP/1 has no word for it between two responses."""
+        """Do nothing: HTTP/1 announces an end in a response only."""
 
     async def stream_send(self, event: Any) -> None:
-        """Tell the client, in the head of a response, what becomes of the connection."""
+        """Add to a response whether the connection ends or may be reused."""
         if isinstance(event, Response):
             if self.context.terminated.is_set():
                 event.headers.append((b"connection", b"close"))
@@ -175,12 +175,12 @@ class Http1(H11Protocol):
         return getattr(self.connection.their_state, "__name__", "")
 
     async def _check_protocol(self, event: Any) -> None:
-        """Pass on the preface of HTTP/2 only: `Upgrade: h2c` is no more (RFC 9113, 3.1)."""
+        """Let only the preface start HTTP/2: `Upgrade: h2c` is obsolete (RFC 9113, 3.1)."""
         if event.method == b"PRI" and not event.headers:
             await super()._check_protocol(event)
 
     async def _create_stream(self, request: Any) -> None:
-        """Answer in HTTP/1.1 whatever upgrade is asked for, as a server may (RFC 9110, 7.8)."""
+        """Ignore `Upgrade` and answer in HTTP/1.1, as a server may (RFC 9110, 7.8)."""
         if any(name == b"upgrade" for name, _ in request.headers):
             others = [field for field in request.headers if field[0] != b"upgrade"]
             request = replace(request, headers=others)
@@ -197,14 +197,11 @@ class Http2(H2Protocol):
         self.connection.decoder.max_header_list_size = LIST_BYTES
 
     async def refuse(self) -> None:
-        """End the connection for abuse."""
+        """Send GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, 7)."""
         await self._goaway(_ENHANCE_YOUR_CALM)
 
     async def announce_end(self) -> None:
-        """Announce that no more requests are answered (RFC 9113, 6.8).
-
-        The frame names the last request that was, so a client may send a later one again.
-        """
+        """Send GOAWAY, which names the last stream that was answered (RFC 9113, 6.8)."""
         await self._goaway(_NO_ERROR)
 
     async def _close_stream(self, stream_id: int) -> None:

@@ -1,4 +1,4 @@
-"""A request as a value, so that an endpoint is a plain function."""
+"""An HTTP request as a value."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _AUTHORITY = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 BODY_BYTES = 2048
-"""What is kept of a request's body. The longest that an endpoint reads is half of that."""
+"""How much of a request's body is kept. No endpoint reads more than half of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client wants to know; anything in it may be hostile."""
+    """An HTTP request; any client may have sent it, so everything in it may be malformed."""
 
     path: str
     """Decoded, without the query."""
@@ -27,20 +27,20 @@ class Request:
     headers: Iterable[tuple[bytes, bytes]] = ()
     """Names in lower case."""
     method: str = "GET"
-    """Matters to gRPC; for the rest, the question is the same whatever the method."""
+    """Only gRPC and CONNECT depend on it."""
     http_version: str = "1.1"
-    """The word "2" for HTTP/2."""
+    """"1.0", "1.1" or "2"."""
     body: bytes = b""
     """Its first `BODY_BYTES`."""
 
     def asks_for(self, name: bytes) -> bool:
-        """Return whether the query has this parameter, whatever its value."""
+        """Return whether the query has a parameter of this name, with or without a value."""
         return any(part.partition(b"=")[0] == name for part in self.query.split(b"&"))
 
     def accepts(self, what: bytes, *, by: bytes = b"accept", rather_than: bytes = b"") -> bool:
-        """Return whether the header `by` names this very media type, or coding, as acceptable.
+        """Return whether the header `by` accepts this media type, or coding, by its full name.
 
-        If it names `rather_than` with a higher weight, it does not (RFC 9110, 12.4.2).
+        It does not if it names `rather_than` with a higher weight (RFC 9110, 12.4.2).
         """
         weights = dict(self._weights(by))
         weight = weights.get(what, 0.0)
@@ -59,6 +59,6 @@ class Request:
 
 
 def path_of(target: str) -> str:
-    """Return the path of a request target, of one in the absolute form too (RFC 9112, 3.2.2)."""
+    """Return the path of a request target in origin or absolute form (RFC 9112, 3.2)."""
     authority = _AUTHORITY.match(target)
     return target[authority.end() :] if authority else target

@@ -1,4 +1,4 @@
-"""A response as a value, so that an endpoint is a plain function."""
+"""An HTTP response as a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TEXT_BYTES = 8 * 1024
-"""Reasons are for a person's eyes; and the kubelet reads 10 KiB at most."""
+"""The longest text body; the kubelet reads 10 KiB at most."""
 
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -22,17 +22,17 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A whole answer; it can be sent any number of times."""
+    """A whole HTTP response; it can be sent any number of times."""
 
     status: int
     headers: Headers
     body: bytes
     trailers: Headers = ()
-    """Header fields after the body; for HTTP/2 only, and for whoever says that it takes them."""
+    """Header fields after the body, in HTTP/2 to a client that sends `te: trailers`."""
 
 
 def make(status: int, content_type: str, body: bytes) -> Response:
-    """Return an answer with the header fields that every answer has."""
+    """Return a response with the header fields that every response has."""
     return Response(
         status=status,
         headers=(
@@ -44,30 +44,30 @@ def make(status: int, content_type: str, body: bytes) -> Response:
     )
 
 
-def text(status: int, words: str) -> Response:
-    """Return a plain-text answer; `words` are cut to `MAX_TEXT_BYTES` of valid UTF-8."""
-    return make(status, "text/plain; charset=utf-8", encode(words, MAX_TEXT_BYTES))
+def text(status: int, body: str) -> Response:
+    """Return a plain-text response; `body` is cut to `MAX_TEXT_BYTES` of valid UTF-8."""
+    return make(status, "text/plain; charset=utf-8", encode(body, MAX_TEXT_BYTES))
 
 
 def json(fields: Mapping[str, object]) -> Response:
-    """Return an answer for programs."""
-    text = without_surrogates(dumps(fields, ensure_ascii=False))
-    return make(200, "application/json", text.encode())
+    """Return a response of 200 in JSON."""
+    body = without_surrogates(dumps(fields, ensure_ascii=False))
+    return make(200, "application/json", body.encode())
 
 
-def encode(words: str, max_bytes: int) -> bytes:
-    """Return as much of `words` in valid UTF-8 as `max_bytes` hold."""
-    return words.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
+def encode(string: str, max_bytes: int) -> bytes:
+    """Return as much of `string` in valid UTF-8 as `max_bytes` hold."""
+    return string.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
 
 
 def aged(response: Response, age: float) -> Response:
-    """Return `response` with the age, in seconds, of what it tells (RFC 9111, 5.1)."""
+    """Return `response` with the age of its content in seconds (RFC 9111, 5.1)."""
     return with_header(response, b"age", b"%d" % age)
 
 
 def gzipped(response: Response) -> Response:
-    """Return `response` compressed, for whoever accepts that."""
-    body = gzip.compress(response.body, compresslevel=1, mtime=0)  # a caller may be waiting
+    """Return `response` compressed, for a client that accepts gzip."""
+    body = gzip.compress(response.body, compresslevel=1, mtime=0)  # fast rather than small
     headers = tuple(
         (name, b"%d" % len(body)) if name == b"content-length" else (name, value)
         for name, value in response.headers

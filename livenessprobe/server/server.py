@@ -1,12 +1,12 @@
-"""Serves an ASGI application on listening sockets, until cancelled.
+"""Serves an ASGI application on listening sockets until cancelled.
 
 `hypercorn.trio.serve` is not used: it binds ":9808" to IPv4 only, has no limit of connections, and
 runs all of them in one nursery, where one that breaks hypercorn takes the process with it. Here
 
-- a connection that fails is closed, and no other is;
-- our own bugs do not get lost that way: they end the server;
+- a failure of one connection closes that connection only;
+- a bug of livenessprobe still ends the server;
 - a connection that arrives with one whole request is answered in the accept loop, without a task;
-- once the server is cancelled, no connection is accepted, and each of the open ones is drained.
+- once the server is cancelled, it accepts no more connections and drains the open ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EXPECTED_ERRORS = (
     OSError,  # the network
     MemoryError,
 )
-"""What happens to a connection without being a bug."""
+"""Failures of one connection that are no bugs, wherever they are raised."""
 
 log = klog.get_logger(__name__)
 
@@ -46,14 +46,14 @@ async def serve(
     *,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `application` on `listeners` until cancelled; they are closed then.
+    """Serve `application` on `listeners` until cancelled. Owns the listeners and closes them.
 
-    Raises our own bugs, those of an endpoint too, in a group.
+    Raises bugs of livenessprobe, including those of an endpoint, in a group.
     """
     setup = Setup(application, configure(), WorkerContext(None))
     server = ServerState(setup, ConnectionRegistry(connection_limit()))
     async with trio.open_nursery() as accepting:
-        with trio.CancelScope(shield=True):  # the open connections are drained
+        with trio.CancelScope(shield=True):  # until the open connections are drained
             async with trio.open_nursery() as connections:
                 stopped = trio.Event()
                 accepting.start_soon(_accept, listeners, server, connections, task_status, stopped)
@@ -88,7 +88,7 @@ async def _accept(
 
 
 async def _contain(handle: Callable[[], Awaitable[None]]) -> None:
-    """Let an error end its connection only, unless it is a bug of ours."""
+    """Let an error end its connection only, unless it is a bug of livenessprobe."""
     try:
         await handle()
     except* Exception as errors:  # noqa: BLE001 - hypercorn and h2 have no closed list of their own

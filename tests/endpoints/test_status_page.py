@@ -162,7 +162,7 @@ def test_of_long_words_about_a_change_it_shows_the_beginning(world: World) -> No
     world.observe(FAILED, 100.0, message="x" * 1000)
     shown = data(world)
     assert shown["reason"] == "x" * 1000
-    assert shown["transitions"][0]["reason"] == "x" * status_page.MAX_WORDS
+    assert shown["transitions"][0]["reason"] == "x" * status_page.MAX_REASON
 
 
 def test_any_bytes_are_json(world: World) -> None:
