@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 log = klog.get_logger(__name__)
 
 
-_GATHER_BYTES = 4096
-"""Responses to pipelined requests are sent together, until they are this many bytes."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServerState:
     """What the connections of a server share."""
@@ -102,8 +98,9 @@ class Connection:
                     await self._serve()
             if self._is_idle:
                 self.state = State.ENDING
-                await self._protocol.announce_end()
-                self._io.write()
+                if isinstance(self._protocol, Http2):
+                    await self._protocol.announce_end()
+                    self._io.write()
             elif self.state is State.ENDING:
                 self._scope = trio.CancelScope()
                 with self._scope:
@@ -132,9 +129,8 @@ class Connection:
         await self._flush()  # what `answer_now` could not send
         while not (self._is_draining and self.state is State.IDLE):
             if await self._handle_next():
-                if not self._input or self._io.unsent > _GATHER_BYTES:
-                    await self._flush()
-                if self._input:
+                await self._flush()
+                if self._input.unread:
                     await self._take_turn()
             elif received := await self._receive():
                 self._input.feed(received)

@@ -13,8 +13,8 @@ WorkerContext.terminated    no request is taken after it is set
 _check_protocol, _create_stream, stream_send, _send_error_response, connection, _close_stream,
 _flush, stream_buffers, priority: see below
 
-An application that never waits needs no task if it starts when its request is complete. In HTTP/1 it
-is awaited in place then; in HTTP/2 it becomes a task, as its response waits for hypercorn's own
+An application that never waits needs no task if it starts when its request is complete. In HTTP/1
+it is awaited in place then; in HTTP/2 it becomes a task, as its response waits for hypercorn's own
 send task.
 """
 
@@ -67,7 +67,7 @@ class _Config(Config):
         return _date(int(time.time()))
 
 
-@lru_cache(maxsize=1)  # formatting takes 3 us of the 120 that a response does
+@lru_cache(maxsize=1)  # formatting takes a twentieth of a request's instructions
 def _date(second: int) -> list[tuple[bytes, bytes]]:
     return [(b"date", format_date_time(second).encode("ascii"))]
 
@@ -157,9 +157,6 @@ class Http1(H11Protocol):
     async def refuse(self) -> None:
         """Answer 400 to the request that is being received, with `Connection: close`."""
         await self._send_error_response(400)
-
-    async def announce_end(self) -> None:
-        """Do nothing: HTTP/1 announces an end in a response only."""
 
     async def stream_send(self, event: Any) -> None:
         """Add to a response whether the connection ends or may be reused."""

@@ -132,10 +132,10 @@ def test_the_head_of_a_frame_is_waited_for() -> None:
     unread = Http2Input(b"")
     unread.feed(H2_PREFACE + PING[:8])
     assert list(take_all(unread)) == [H2_PREFACE]
-    assert unread
+    assert unread.unread
     unread.feed(PING[8:])
     assert list(take_all(unread)) == [PING]
-    assert not unread
+    assert not unread.unread
 
 
 @settings(deadline=None)
