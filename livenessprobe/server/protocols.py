@@ -195,11 +195,12 @@ class Http2(H2Protocol):
 
     async def refuse(self) -> None:
         """Send GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, 7)."""
-        await self._goaway(_ENHANCE_YOUR_CALM)
+        await self.announce_end(_ENHANCE_YOUR_CALM)
 
-    async def announce_end(self) -> None:
+    async def announce_end(self, error_code: int = _NO_ERROR) -> None:
         """Send GOAWAY, which names the last stream that was answered (RFC 9113, 6.8)."""
-        await self._goaway(_NO_ERROR)
+        self.connection.close_connection(error_code)
+        await self._flush()
 
     async def _close_stream(self, stream_id: int) -> None:
         """Forget the response of a stream that is closed, and let its application return.
@@ -211,7 +212,3 @@ class Http2(H2Protocol):
         if buffer := self.stream_buffers.pop(stream_id, None):
             self.priority.remove_stream(stream_id)
             await buffer.close()
-
-    async def _goaway(self, error_code: int) -> None:
-        self.connection.close_connection(error_code)
-        await self._flush()
