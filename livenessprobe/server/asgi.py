@@ -27,7 +27,6 @@ Send = Callable[[Any], Awaitable[None]]
 OTHER = "other"
 """The path under which requests without an endpoint are observed: clients choose their paths."""
 
-_BUG = text(500, "livenessprobe has a bug, see its log\n")
 _NO_TUNNEL = text(501, "this is no proxy\n")
 
 
@@ -40,19 +39,13 @@ class Application:
         self._observe = observe
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request. Raises what its endpoint raises, after a response of 500."""
+        """Answer one request. Raises what its endpoint raises, without a response."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # the server answers 403
             return
         request = _request(scope, await _body(receive))
         started_at = trio.current_time()
-        try:
-            response = self._respond(request)
-        except MemoryError:
-            raise
-        except Exception:
-            await _send(_BUG, send)
-            raise
+        response = self._respond(request)
         await _send(response, send)
         path = request.path if request.path in self._routes else OTHER
         self._observe(path, response.status, trio.current_time() - started_at)

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -158,10 +157,6 @@ class Connection:
             await self._protocol.refuse()
             self._io.write()
             self._end()
-        except Exception:
-            with suppress(OSError):
-                self._io.write()  # the application may have answered 500
-            raise
         return True
 
     async def _on_event(self, event: Event) -> None:

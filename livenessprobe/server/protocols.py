@@ -120,8 +120,9 @@ class InPlace:
 
         return put
 
-    async def _run(self, *request: Any) -> None:
-        await _respond(*request)
+    async def _run(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        await send(None)  # hypercorn's event for "the application has returned"
 
 
 class InTasks(InPlace):
@@ -135,12 +136,7 @@ class InTasks(InPlace):
         self._nursery.start_soon(function, *args)
 
     async def _run(self, *request: Any) -> None:
-        self._nursery.start_soon(_respond, *request)
-
-
-async def _respond(app: Any, scope: Any, receive: Any, send: Any) -> None:
-    await app(scope, receive, send)
-    await send(None)  # hypercorn's event for "the application has returned"
+        self._nursery.start_soon(super()._run, *request)
 
 
 class Http1(H11Protocol):

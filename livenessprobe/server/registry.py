@@ -8,12 +8,10 @@ live for a millisecond, so they are never the ones.
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from livenessprobe.server.connection import Connection
 
 CONNECTIONS = 128
 """The most open connections of one server.
@@ -30,29 +28,39 @@ SERVERS = 2
 """How many servers may share the descriptors: for the health endpoints and for the metrics."""
 
 
+class Registered(Protocol):
+    """A connection, as far as a registry needs to know it."""
+
+    def close(self) -> None:
+        """Close it at once."""
+
+    def drain(self) -> None:
+        """Take no more requests."""
+
+
 class ConnectionRegistry:
     """At most `limit` open connections, in the order of their last activity."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Registered, None] = {}
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[Registered]:
         """Iterate over a copy, so that connections may be removed meanwhile."""
         return iter(list(self._connections))
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Registered) -> None:
         """Add a connection; at the limit, evict another one first."""
         if len(self._connections) >= self._limit:
             self.evict()
         self._connections[connection] = None
 
-    def touch(self, connection: Connection) -> None:
+    def touch(self, connection: Registered) -> None:
         """Record that a connection has received something just now."""
         self.remove(connection)
         self._connections[connection] = None
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Registered) -> None:
         """Remove a connection that is closed, if it is there."""
         self._connections.pop(connection, None)
 

@@ -477,10 +477,3 @@ async def test_a_bug_is_raised_though_a_client_does_not_read(
                         await trio.lowlevel.checkpoint()
                         web.stop()
                     await trio.sleep_forever()
-
-
-async def test_who_asks_for_a_bug_hears_of_it() -> None:
-    with pytest.RaisesGroup(KeyError, flatten_subgroups=True):
-        async with serving(fail(KeyError("bug"))) as web:
-            assert in_short(await web.ask()) == (500, b"livenessprobe has a bug, see its log\n")
-            await trio.sleep_forever()

@@ -39,7 +39,7 @@ BUGS = {
     "socket": (BufferedSocket, "put", ALL),
     "connection": (Connection, "_serve", (WITH_BODY, HTTP_2)),
     "connection, its time": (Connection, "_limit", ALL),
-    "tasks": (protocols, "_respond", (GET, WITH_BODY)),
+    "tasks": (protocols.InPlace, "_run", ALL),
     "application": (asgi, "_request", ALL),
     "observer": (Server, "_observe", ALL),
 }
