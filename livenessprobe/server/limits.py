@@ -69,6 +69,8 @@ def is_one_head(received: bytes) -> bool:
 class _Input:
     """The bytes that were received and are not handled yet."""
 
+    __slots__ = ("unread",)
+
     def __init__(self, received: bytes) -> None:
         self.unread = received
 
@@ -83,6 +85,8 @@ class _Input:
 
 class Http1Input(_Input):
     """Chunks of a body while `receives_body` says so, else up to the end of a head."""
+
+    __slots__ = ("_receives_body", "_tail")
 
     def __init__(self, received: bytes, receives_body: Callable[[], bool]) -> None:
         super().__init__(received)
@@ -113,6 +117,8 @@ class Http1Input(_Input):
 
 class Http2Input(_Input):
     """Frames, the preface before the first of them."""
+
+    __slots__ = ("_block_bytes", "_remaining")
 
     def __init__(self, received: bytes) -> None:
         super().__init__(received)

@@ -135,8 +135,8 @@ class InTasks(InPlace):
         """Start a task of hypercorn's."""
         self._nursery.start_soon(function, *args)
 
-    async def _run(self, *request: Any) -> None:
-        self._nursery.start_soon(super()._run, *request)
+    async def _run(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        self._nursery.start_soon(super()._run, app, scope, receive, send)
 
 
 class Http1(H11Protocol):
