@@ -46,7 +46,6 @@ class BufferedSocket:
 
     async def receive(self, max_bytes: int) -> bytes:
         """Return what the client sends next; nothing at its end of file. Raises OSError."""
-        """Return what the client sends next; nothing at its end of file. Raises OSError."""
         self._check_open()
         await trio.lowlevel.wait_readable(self._socket)
         return self._socket.recv(max_bytes)
