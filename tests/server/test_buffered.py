@@ -8,8 +8,12 @@ from typing import NoReturn
 
 import pytest
 import trio
+import trio.testing
 
 from livenessprobe.server.buffered import BufferedSocket
+from livenessprobe.server.connection import Connection, ServerState
+from livenessprobe.server.protocols import Setup, WorkerContext, configure
+from livenessprobe.server.registry import ConnectionRegistry
 from tests.server.harness import GET, serving
 
 CLOSING = GET.replace(b"Host", b"Connection: close\r\nHost")
@@ -99,3 +103,23 @@ async def test_a_closed_socket_is_not_waited_for(
         await buffered.receive(1)
     with pytest.raises(trio.ClosedResourceError):
         await buffered.flush()
+
+
+async def test_a_connection_may_be_evicted_when_its_turn_has_come() -> None:
+    async def application(*_: object) -> None: ...
+
+    registry = ConnectionRegistry(1)
+    server = ServerState(Setup(application, configure(), WorkerContext(None)), registry)
+    near, far = socket.socketpair()
+    near.setblocking(False)  # noqa: FBT003 - that is how it is spelt
+    with near, far:
+        connection = Connection(near, b"", server)
+        registry.add(connection)
+        with pytest.RaisesGroup(trio.ClosedResourceError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.serve)
+                await trio.testing.wait_all_tasks_blocked()
+                async with server.fairness:
+                    far.send(b"GET")
+                    await trio.testing.wait_all_tasks_blocked(0.05)  # received, and waits
+                registry.evict()
