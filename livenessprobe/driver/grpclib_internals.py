@@ -35,7 +35,7 @@ from livenessprobe.driver.dial import dial
 from livenessprobe.driver.h2_internals import (
     MAX_HEADER_LIST_BYTES,
     ClientConnection,
-    limit_exceeded,
+    exceeded_limit,
 )
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES, Reply
 from livenessprobe.driver.statuses import RESET_STATUS
@@ -122,7 +122,7 @@ class CallChannel(Channel):
             http2.initiate_connection()
         else:
             sock, http2 = self._idle.sock, self._idle.http2
-        http2.timeout = self._timeout
+        http2.start_call(self._timeout)
         self._connection = connection = _Connection(self._socket_path, http2)
         await self._loop.create_unix_connection(lambda: connection, sock=sock)
         if connection.call.error is not None:  # there was no stream yet to raise it in
@@ -197,8 +197,8 @@ class _Connection(H2Protocol):
         try:
             return self._http2.receive_data(data)
         except H2Error as error:
-            if limit_exceeded(error):
-                raise _too_large(self._path, f"{MAX_HEADER_LIST_BYTES} bytes of headers") from error
+            if limit := exceeded_limit(error):
+                raise _too_large(self._path, limit) from error
             raise _unavailable(self._path, f"{_PROTOCOL_ERROR}: {error}") from error
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -5,6 +5,8 @@ Where h2 and hpack differ from grpc-go, and why it matters:
 - h2's first SETTINGS frame has entries; grpc-go's is empty, and drivers are tested with that one.
 - h2 limits a header block to 64 KiB. With more, hpack is too slow: it copies the rest of a block
   for each field, and accepts any number of table size updates, 0.7 s for a megabyte of them.
+- h2 takes any number of frames. Each costs some 10 us, and one of DATA some 400 bytes until it is
+  read.
 - h2 refuses everything after a GOAWAY, even replies in flight and PINGs.
 - hpack encodes the same headers anew for each connection.
 
@@ -12,7 +14,8 @@ What this module relies on beyond the documentation, tested in tests/upstream/te
 
     h2.connection   H2Connection._receive_goaway_frame, overridden; _data_to_send;
                     _frame_dispatch_table; state_machine, given an input; encoder and decoder,
-                    replaced; the text of one error
+                    replaced; incoming_buffer, replaced; the text of one error
+    h2.frame_buffer FrameBuffer._update_header_buffer, overridden: it is given every frame
     hpack           Decoder._decode_literal and _update_encoding_context, overridden;
                     Encoder.header_table.resized
 """
@@ -27,6 +30,7 @@ from h2.connection import ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated
 from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.frame_buffer import FrameBuffer
 from hpack import Decoder, Encoder, HPACKDecodingError
 from hyperframe.frame import SettingsFrame
 
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 
 MAX_HEADER_LIST_BYTES = 1024 * 1024
 """Size of the response headers, and of the trailers, as RFC 9113 section 10.5.1 counts it."""
+
+MAX_FRAMES = 16 * 1024
+"""Frames of all kinds received during one call; the largest message has 4,097 of 1 KiB."""
 
 MAX_SIZE_UPDATES = 2
 """Dynamic table size updates in one header block: RFC 7541 section 4.2."""
@@ -61,11 +68,11 @@ class ClientConnection(H2Connection):
 
     DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEADER_LIST_BYTES
 
-    timeout = ""
-    """The `grpc-timeout` of the next request."""
+    _timeout = ""
 
     def __init__(self) -> None:
         super().__init__(_CONFIG)
+        self.incoming_buffer: _FrameBuffer = _FrameBuffer()
         self.encoder = _Encoder()
         self.decoder = _Decoder(MAX_HEADER_LIST_BYTES)
 
@@ -73,6 +80,11 @@ class ClientConnection(H2Connection):
         """Send the preface with empty SETTINGS: HTTP/2's default values, which h2 keeps to."""
         self.state_machine.process_input(ConnectionInputs.SEND_SETTINGS)
         self._data_to_send += _CONNECTION_PREFACE
+
+    def start_call(self, timeout: str) -> None:
+        """Set the `grpc-timeout` of the next request, and allow its reply `MAX_FRAMES`."""
+        self._timeout = timeout
+        self.incoming_buffer.frames = 0
 
     def send_headers(self, stream_id: int, headers: Any, *args: Any, **kwargs: Any) -> None:
         """Send a request's headers, in grpc-go's order, with `:authority: localhost`."""
@@ -85,7 +97,7 @@ class ClientConnection(H2Connection):
             ("content-type", grpc["content-type"]),
             ("user-agent", grpc["user-agent"]),
             ("te", grpc["te"]),
-            ("grpc-timeout", self.timeout),
+            ("grpc-timeout", self._timeout),
         ]
         super().send_headers(stream_id, ordered, *args, **kwargs)
 
@@ -106,11 +118,31 @@ class ClientConnection(H2Connection):
         return [], [event]  # the connection's state stays open, so that more can be received
 
 
-def limit_exceeded(error: Exception) -> bool:
-    """Return whether `error`, of `receive_data`, is about a limit of ours, not the protocol."""
-    return isinstance(error, DenialOfServiceError) or (
+def exceeded_limit(error: Exception) -> str:
+    """Return which limit of ours an error of `receive_data` is about, or "" for the protocol."""
+    if isinstance(error, _TooManyFramesError):
+        return f"{MAX_FRAMES} frames for a reply"
+    if isinstance(error, DenialOfServiceError) or (
         isinstance(error, ProtocolError) and "Too many continuation frames" in str(error)
-    )
+    ):
+        return f"{MAX_HEADER_LIST_BYTES} bytes of headers"
+    return ""
+
+
+class _TooManyFramesError(DenialOfServiceError):
+    pass
+
+
+class _FrameBuffer(FrameBuffer):
+    """Parses frames, and counts them."""
+
+    frames = 0
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        self.frames += 1
+        if self.frames > MAX_FRAMES:
+            raise _TooManyFramesError
+        return super()._update_header_buffer(f)
 
 
 class _Encoder(Encoder):

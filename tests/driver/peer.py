@@ -1,8 +1,7 @@
 """A peer that plays a script, byte for byte, and the frames that scripts are made of.
 
 The frames are put together by hand, from RFC 9113 and RFC 7541: what the program reads with h2 is
-not written with h2. Header names and values are at most 126 bytes long, so that each length is
-one byte.
+not written with h2.
 """
 
 import threading
@@ -41,10 +40,23 @@ def uint(size: int, *values: int) -> bytes:
 def fields(*pairs: tuple[str, str | bytes]) -> bytes:
     """Encode a header block: literal fields, never indexed, no Huffman code."""
     texts = [text if isinstance(text, bytes) else text.encode() for pair in pairs for text in pair]
-    strings = [bytes([len(text)]) + text for text in texts]
+    strings = [integer(len(text), 7) + text for text in texts]
     return b"".join(
         b"\0" + name + value for name, value in zip(strings[::2], strings[1::2], strict=True)
     )
+
+
+def integer(value: int, bits: int) -> bytes:
+    """Encode as RFC 7541, section 5.1; the other bits of the first byte are 0."""
+    most = 2**bits - 1
+    if value < most:
+        return bytes([value])
+    value -= most
+    rest = []
+    while value >= 0x80:
+        rest.append(value % 0x80 | 0x80)
+        value //= 0x80
+    return bytes([most, *rest, value])
 
 
 def headers(*pairs: tuple[str, str | bytes], end: bool = False, stream: int = 1) -> bytes:

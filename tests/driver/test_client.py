@@ -258,6 +258,7 @@ GOOD_REPLIES = {
     ),
     "a status before the message too": trailers_only(OK, end=False) + peer.READY + peer.STATUS_0,
     "an encoding that is not used": reply(OK, encoding="gzip"),
+    "a status of many zeros": reply(("grpc-status", 5000 * "0")),
     "unread details": reply(OK, ("grpc-status-details-bin", "!")),
 }
 
@@ -305,6 +306,19 @@ HEADER_FAULTS = {
         "Internal",
         'transport: malformed http-status: strconv.Atoi: parsing "200x": invalid syntax',
     ),
+    "an HTTP status that does not fit into 64 bits": (
+        reply(OK, status="9223372036854775808", content_type="text/html"),
+        "Internal",
+        (
+            'transport: malformed http-status: strconv.Atoi: parsing "9223372036854775808": '
+            "value out of range"
+        ),
+    ),
+    "an HTTP status of many zeros": (
+        reply(OK, status=5000 * "0" + "404", content_type="text/html"),
+        "Unimplemented",
+        unexpected("404 (Not Found)", "text/html"),
+    ),
     "HTTP 503 as gRPC without grpc-status": (
         trailers_only(status="503"),
         "Unavailable",
@@ -350,6 +364,24 @@ HEADER_FAULTS = {
         "Unknown",
         'transport: malformed grpc-status: strconv.ParseInt: parsing "zero": invalid syntax',
     ),
+    "grpc-status does not fit into 32 bits": (
+        reply(("grpc-status", "2147483648")),
+        "Unknown",
+        (
+            'transport: malformed grpc-status: strconv.ParseInt: parsing "2147483648": '
+            "value out of range"
+        ),
+    ),
+    "grpc-status is the largest of 32 bits": (
+        reply(("grpc-status", "+2147483647")),
+        "Unknown",
+        "grpc-status 2147483647: ",
+    ),
+    "grpc-status is the smallest of 32 bits": (
+        reply(("grpc-status", "-2147483648")),
+        "Unknown",
+        "grpc-status -2147483648: ",
+    ),
     "unknown grpc-status": (
         reply(("grpc-status", "77"), ("grpc-message", "hello")),
         "Unknown",
@@ -379,6 +411,34 @@ HEADER_FAULTS = {
 @pytest.mark.parametrize(("chunk", "status", "text"), HEADER_FAULTS.values(), ids=HEADER_FAULTS)
 async def test_faulty_headers(csi_socket: Path, chunk: bytes, status: str, text: str) -> None:
     assert await failure(csi_socket, chunk) == (status, text)
+
+
+LONG = 5000 * "5"  # more than the 4300 digits that int() takes
+
+LONG_NUMBERS = {
+    "grpc-status": (reply(("grpc-status", LONG)), "Unknown", "malformed grpc-status"),
+    "grpc-status below zero": (
+        reply(("grpc-status", f"-{LONG}")),
+        "Unknown",
+        "malformed grpc-status",
+    ),
+    ":status": (trailers_only(status=LONG), "Internal", "malformed http-status"),
+    ":status of another protocol": (
+        reply(OK, status=LONG, content_type="text/plain"),
+        "Internal",
+        "malformed http-status",
+    ),
+    "content-length": (trailers_only(("content-length", LONG)), "Unavailable", "content-length"),
+}
+
+
+@pytest.mark.parametrize(("chunk", "status", "text"), LONG_NUMBERS.values(), ids=LONG_NUMBERS)
+async def test_a_number_of_thousands_of_digits(
+    csi_socket: Path, chunk: bytes, status: str, text: str
+) -> None:
+    found, description = await failure(csi_socket, chunk)
+    assert found == status
+    assert text in description
 
 
 @pytest.mark.parametrize(

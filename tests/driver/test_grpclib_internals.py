@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from livenessprobe.driver.grpclib_internals import (
     MAX_RECEIVED_BYTES,
     _Connection,
 )
-from livenessprobe.driver.h2_internals import MAX_HEADER_LIST_BYTES, _Decoder, _Encoder
+from livenessprobe.driver.h2_internals import MAX_FRAMES, MAX_HEADER_LIST_BYTES, _Decoder, _Encoder
 from livenessprobe.driver.reply import MAX_MESSAGE_BYTES
 from livenessprobe.health.errors import DeadlineExceededError, DriverError, RPCError
 from tests.driver import peer
@@ -38,6 +39,7 @@ from tests.driver.peer import (
     fields,
     frame,
     headers,
+    integer,
     message,
     probe,
     uint,
@@ -375,7 +377,7 @@ async def test_hanging_up_before_the_first_write(
 
 
 async def test_only_so_much_is_read(csi_socket: Path) -> None:
-    piece = 1000 * frame(0x42, bytes(16))
+    piece = frame(0x42, bytes(16_000))
     sent = 0
 
     async def script(stream: trio.SocketStream) -> None:
@@ -404,16 +406,6 @@ def header_block(block: bytes) -> bytes:
     ends = [0] * (len(parts) - 1) + [peer.END_HEADERS]
     frames = zip(kinds, parts, ends, strict=True)
     return b"".join(frame(kind, part, flags=end) for kind, part, end in frames)
-
-
-def integer(value: int, bits: int) -> bytes:
-    """RFC 7541, section 5.1, for a value that does not fit into its first byte."""
-    value -= 2**bits - 1
-    rest = []
-    while value >= 0x80:
-        rest.append(value % 0x80 | 0x80)
-        value //= 0x80
-    return bytes([2**bits - 1, *rest, value])
 
 
 START = fields((":status", "200"), ("content-type", "application/grpc"))
@@ -496,7 +488,7 @@ async def test_headers_that_unfold(csi_socket: Path) -> None:
 
 async def test_a_long_error_text_is_kept_with_its_status(csi_socket: Path) -> None:
     text = b"x" * 100_000
-    block = fields(("grpc-status", "9")) + b"\0\x0cgrpc-message" + integer(len(text), 7) + text
+    block = fields(("grpc-status", "9"), ("grpc-message", text))
     trailers = header_block(block).replace(
         bytes([peer.HEADERS, 0]), bytes([peer.HEADERS, peer.END_STREAM]), 1
     )
@@ -506,7 +498,8 @@ async def test_a_long_error_text_is_kept_with_its_status(csi_socket: Path) -> No
     )
 
 
-async def test_a_message_of_4_mib_through_a_window_of_64_kib(csi_socket: Path) -> None:
+@pytest.mark.parametrize("size", [1024, 16_000])
+async def test_a_message_of_4_mib_through_a_window_of_64_kib(csi_socket: Path, size: int) -> None:
     """The driver keeps to the window, as the client's SETTINGS have it, which are empty."""
     unknown_field = b"\x12" + varint(MAX_MESSAGE_BYTES - 5)
     body = message(unknown_field + bytes(MAX_MESSAGE_BYTES - 5))
@@ -517,15 +510,15 @@ async def test_a_message_of_4_mib_through_a_window_of_64_kib(csi_socket: Path) -
         await stream.send_all(PREFACE + OK_200)
         windows = {0: 65_535, 1: 65_535}
         received = b""
-        for part in batched(body):
+        for part in batched(body, size):
             while min(windows.values()) < len(part):
                 received += await stream.receive_some()
                 while len(received) >= 9 + int.from_bytes(received[:3], "big"):
-                    size, kind = int.from_bytes(received[:3], "big"), received[3]
+                    length, kind = int.from_bytes(received[:3], "big"), received[3]
                     if kind == peer.WINDOW_UPDATE:
                         number = int.from_bytes(received[5:9], "big")
                         windows[number] += int.from_bytes(received[9:13], "big")
-                    received = received[9 + size :]
+                    received = received[9 + length :]
             for number in windows:
                 windows[number] -= len(part)
             await stream.send_all(data(part))
@@ -540,24 +533,54 @@ def varint(value: int) -> bytes:
     return bytes([value >> shift & 0x7F | (0x80 if shift < 21 else 0) for shift in (0, 7, 14, 21)])
 
 
+CONTINUED = frame(peer.HEADERS, fields((":status", "103"))) + 50 * frame(peer.CONTINUATION)
+LARGEST = data(b"\0" + uint(4, MAX_MESSAGE_BYTES))
+
 FLOODS = {
-    "SETTINGS": settings_frame(),
-    "PING": PING,
-    "informational responses": headers((":status", "103")),
-    "unknown frames": frame(0x42),
-    "empty DATA": data(),
+    "SETTINGS": (b"", settings_frame()),
+    "PING": (b"", PING),
+    "WINDOW_UPDATE": (b"", frame(peer.WINDOW_UPDATE, uint(4, 1), stream=0)),
+    "informational responses": (b"", headers((":status", "103"))),
+    "CONTINUATION": (b"", CONTINUED + frame(peer.CONTINUATION, flags=peer.END_HEADERS)),
+    "unknown frames": (b"", frame(0x42)),
+    "empty DATA": (OK_200, data()),
+    "empty DATA with padding": (OK_200, frame(peer.DATA, b"\0", flags=peer.PADDED)),
+    "DATA of one byte": (OK_200 + LARGEST, data(b"x")),
 }
 
 
-@pytest.mark.parametrize("piece", FLOODS.values(), ids=FLOODS)
-async def test_a_flood_of_small_frames_cannot_outlast_the_deadline(
-    csi_socket: Path, monkeypatch: pytest.MonkeyPatch, piece: bytes
-) -> None:
+def flood(start: bytes, piece: bytes) -> peer.Script:
     async def script(stream: trio.SocketStream) -> None:
-        await stream.send_all(PREFACE + (OK_200 if piece == data() else b""))
+        await stream.send_all(PREFACE + start)
+        pieces = piece * 1000
         while True:
-            await stream.send_all(piece * 1000)
+            await stream.send_all(pieces)
 
+    return script
+
+
+@pytest.mark.parametrize(("start", "piece"), FLOODS.values(), ids=FLOODS)
+async def test_only_so_many_frames_are_received(
+    csi_socket: Path, start: bytes, piece: bytes
+) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(RPCError) as caught:
+            await probe(csi_socket, flood(start, piece))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value) == (
+        f"rpc error: code = ResourceExhausted desc = {csi_socket}: livenessprobe takes at most "
+        f"{MAX_FRAMES} frames for a reply"
+    )
+    assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize(("start", "piece"), FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_small_frames_cannot_outlast_the_deadline(
+    csi_socket: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, piece: bytes
+) -> None:
     read: list[int] = []
     data_received = _Connection.data_received
 
@@ -568,7 +591,7 @@ async def test_a_flood_of_small_frames_cannot_outlast_the_deadline(
     monkeypatch.setattr(_Connection, "data_received", count_and_receive)
     started_at = trio.current_time()
     with pytest.raises(RPCError) as caught:
-        await probe(csi_socket, script, seconds=0.3)
+        await probe(csi_socket, flood(start, piece), seconds=0.3)
     assert caught.value.grpc_status in {"DeadlineExceeded", "ResourceExhausted"}
     assert trio.current_time() - started_at < PATIENCE
     assert max(read) <= MAX_READ_BYTES

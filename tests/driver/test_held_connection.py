@@ -18,7 +18,7 @@ from livenessprobe.driver import Driver
 from livenessprobe.driver.asyncio_thread import Loops
 from livenessprobe.driver.client import _unary
 from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection, _State
-from livenessprobe.driver.h2_internals import ClientConnection
+from livenessprobe.driver.h2_internals import MAX_FRAMES, ClientConnection
 from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
 from livenessprobe.health.errors import DriverUnreachableError, RPCError
 from tests import csi_driver as csi_driver_module
@@ -345,6 +345,23 @@ async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
         await it.hears(0)
 
 
+async def test_the_frames_are_counted_for_each_call(csi_socket: Path, driver: Driver) -> None:
+    most = (MAX_FRAMES - 100) * frame(0x42)
+
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(PREFACE + most + OK_200 + READY + STATUS_0, hang_up=True)(stream)
+        heard = b""
+        while END_OF_SECOND_REQUEST not in heard:
+            heard += await stream.receive_some()
+        await stream.send_all(most + NAMED)
+        await until_closed(stream)
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        assert await driver.get_name(PATIENCE) == "name"
+        await it.hears(0)
+
+
 async def refuse(stream: trio.SocketStream) -> None:
     heard = b""
     while END_OF_SECOND_REQUEST not in heard:
@@ -580,7 +597,9 @@ async def test_a_tidy_stop_is_not_held_up(csi_driver: CsiDriver, driver: Driver)
 
 async def test_a_driver_that_does_not_read_is_not_held(csi_socket: Path, driver: Driver) -> None:
     async def script(stream: trio.SocketStream) -> None:
-        await answer(PREFACE, PING * 50_000, OK_200, READY, STATUS_0, hang_up=True)(stream)
+        await answer(PREFACE, PING * (MAX_FRAMES - 100), OK_200, READY, STATUS_0, hang_up=True)(
+            stream
+        )
         await trio.sleep_forever()
 
     async with listening(csi_socket, script), driven(driver) as it:

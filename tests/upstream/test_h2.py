@@ -12,6 +12,7 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection
 from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder, Encoder, HPACKDecodingError
 from hyperframe.frame import (
@@ -135,6 +136,26 @@ def test_a_goaway_frame_is_received_by_an_overridden_method() -> None:
     goaway = SettingsFrame(0).serialize() + GoAwayFrame(0, error_code=11).serialize()
     connection.receive_data(goaway + PingFrame(0, bytes(8)).serialize())
     assert received == [11]
+
+
+def test_a_frame_buffer_can_be_replaced_by_one_that_limits_the_number_of_frames() -> None:
+    class CountingBuffer(FrameBuffer):
+        frames = 0
+
+        def _update_header_buffer(self, f: "Frame | None") -> "Frame | None":
+            self.frames += 1
+            if self.frames > 4:
+                raise DenialOfServiceError
+            return super()._update_header_buffer(f)
+
+    connection = client()
+    connection.incoming_buffer = buffer = CountingBuffer()
+    continued = HeadersFrame(1, b"\x88").serialize() + ContinuationFrame(1, b"").serialize()
+    unknown = b"\0\0\0\x42" + bytes(5)
+    connection.receive_data(PingFrame(0, bytes(8)).serialize() + unknown + continued)
+    assert buffer.frames == 4
+    with pytest.raises(DenialOfServiceError):
+        connection.receive_data(PingFrame(0, bytes(8)).serialize())
 
 
 def test_a_connection_is_in_a_reference_cycle_with_its_table_of_frames_alone() -> None:
