@@ -31,7 +31,8 @@ for (const period of periods) {
   }).on("error", (error) => lost.push([period, String(error)]));
   ask();
   const timer = setInterval(ask, period * 1000);
-  setTimeout(() => { clearInterval(timer); agent.destroy(); }, seconds * 1000);
+  const end = () => { clearInterval(timer); setTimeout(() => agent.destroy(), 500); };
+  setTimeout(end, seconds * 1000);  // the last request is answered before the agent goes
 }
 process.on("exit", () => console.log(JSON.stringify(lost)));
 """
