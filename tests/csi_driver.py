@@ -72,17 +72,22 @@ class CsiDriver:
     """`csi.v1.Identity` on a UNIX socket while its `with` block runs.
 
     `probe` and `plugin_info` may be assigned at any time. Stopping removes the socket file, even
-    if another driver has put its own there.
+    if another driver has put its own there. Connections without a call are closed after
+    `max_idle_ms` milliseconds.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, max_idle_ms: int = 2**31 - 1) -> None:
         self.probe = READY_ABSENT
         self.plugin_info = named(DRIVER_NAME)
         self.counts = Counts()
         self._lock = threading.Lock()
         self._waiting: set[threading.Event] = set()
         self._workers = ThreadPoolExecutor(WORKERS)
-        self._server = grpc.server(self._workers, handlers=[self._identity()])
+        self._server = grpc.server(
+            self._workers,
+            handlers=[self._identity()],
+            options=[("grpc.max_connection_idle_ms", max_idle_ms)],
+        )
         self._server.add_insecure_port(f"unix:{socket}")
 
     def __enter__(self) -> Self:

@@ -584,3 +584,8 @@ def test_a_machine_that_has_nothing_left(
     assert done.stdout.splitlines() == [line.format(socket=csi_socket) for line in probes]
     assert not done.stderr
     assert csi_driver.counts.probes == answered
+
+
+async def test_the_name_of_a_driver_that_is_not_there(driver: Driver) -> None:
+    with pytest.raises(DriverUnreachableError, match="no such file"):
+        await driver.get_name(1.0)

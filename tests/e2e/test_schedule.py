@@ -2,8 +2,10 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
+from tests.csi_driver import CsiDriver, error
 from tests.e2e.conftest import StartDriver, StartSidecar
 from tests.e2e.harness import DriverProcess, Sidecar, wait_until
 
@@ -115,3 +117,15 @@ def test_a_stopped_process_reports_it_until_the_next_result(
     sidecar.wait_for(200, "ok")
     assert 'state="unknown"' in sidecar.log
     assert "No Probe finished for long" in sidecar.log
+
+
+def test_a_driver_that_closes_idle_connections_is_asked_for_its_name_once_more_only(
+    csi_socket: Path, start_sidecar: StartSidecar
+) -> None:
+    with CsiDriver(csi_socket, max_idle_ms=200) as driver:
+        driver.plugin_info = error(12)
+        start_sidecar(HTTP, "--probe-interval=1s")
+        wait_until(lambda: driver.counts.plugin_infos == 2)  # after the first connection has closed
+        probes = driver.counts.probes
+        wait_until(lambda: driver.counts.probes > probes + 3)  # and so have three more, since then
+        assert driver.counts.plugin_infos == 2
