@@ -43,7 +43,7 @@ class Program(Enum):
 
 
 class Fault(Enum):
-    """What befalls a driver, for good, as the output words it."""
+    """What happens to a driver, and does not end, as the output words it."""
 
     DIES = "dies"
     HANGS = "hangs"
