@@ -172,7 +172,7 @@ async def _bound_shutdown() -> None:
 
 
 def _exit_after(seconds: float, *, exit_code: int) -> None:
-    def exit_now(_number: int, _frame: object) -> None:
+    def exit_now(_number: int, _frame: object) -> None:  # pragma: no cover - os._exit saves no data
         if exit_code:  # the nursery raises the exception only once all its tasks have ended
             log.error("Exiting because of a bug in livenessprobe", err="unknown: a thread is stuck")
         os._exit(exit_code)
