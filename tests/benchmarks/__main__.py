@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.benchmarks import answers, grpc_calls, memory, start, traffic
 from tests.benchmarks.picture import picture
-from tests.benchmarks.programs import OURS, Program, peer
+from tests.benchmarks.programs import OURS, Program, compile_ours, peer
 from tests.benchmarks.readings import Reading, Results, Scale, machine
 from tests.benchmarks.table import compare, notes, table
 
@@ -36,6 +36,7 @@ def _run(argv: Sequence[str]) -> None:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="the ratios as a picture")
     arguments = parser.parse_args(argv)
     scale = Scale(seconds=arguments.seconds, rounds=arguments.rounds, window=arguments.window)
+    compile_ours()
     here = machine()  # before it has anything to do
     _print(str(here))
     readings = _measure([OURS, *arguments.peer], arguments.only or [""], scale)

@@ -1,14 +1,25 @@
 """What is compared: how it is named, started, and what it uses."""
 
 import os
+import struct
 import sys
 import time
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
+import livenessprobe.demo
 from tests.benchmarks.driver import Driver
-from tests.benchmarks.programs import OURS, Program, Running, asks_by_itself, cpu, peer
+from tests.benchmarks.programs import (
+    OURS,
+    Program,
+    Running,
+    asks_by_itself,
+    compile_ours,
+    cpu,
+    peer,
+)
 
 
 def test_a_peer_has_a_name_and_a_command() -> None:
@@ -21,6 +32,17 @@ def test_a_peer_has_a_name_and_a_command() -> None:
 def test_what_is_no_peer_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not NAME=COMMAND|is taken"):
         peer(text)
+
+
+def test_ours_has_its_bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    source = Path(livenessprobe.demo.__file__)
+    bytecode = Path(cache_from_source(str(source)))
+    bytecode.unlink(missing_ok=True)
+    compile_ours()
+    # Word 2 of its header is the source's time, by which Python knows whether it holds.
+    (seconds,) = struct.unpack_from("<I", bytecode.read_bytes(), offset=8)
+    assert seconds == int(source.stat().st_mtime)
 
 
 def test_ours_can_ask_by_itself() -> None:

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from tests.benchmarks.client import Pattern, drive
 from tests.benchmarks.driver import Driver
-from tests.benchmarks.programs import OURS, Program, Running
+from tests.benchmarks.programs import OURS, Program, Running, compile_ours
 from tests.e2e.harness import wait_until
 
 REQUESTS = 100
@@ -55,6 +55,7 @@ def measure() -> Instructions:
     for tool in ("valgrind", "callgrind_control"):
         if not shutil.which(tool):
             raise FileNotFoundError(f"there is no {tool} here: apt-get install valgrind")
+    compile_ours()
     with ThreadPoolExecutor() as threads:
         asked, probing = threads.submit(_asked), threads.submit(_probing)
         (start, request), probe = asked.result(), probing.result()
