@@ -4,34 +4,30 @@ Calls and HTTP answers are counted when they end, by prometheus-client. Everythi
 in the `Status` when the metrics are read. So is the driver's name, a label of every metric about
 the driver, because it is often unknown during the first calls.
 
-prometheus-client writes the text, too. Three things are changed in it to be as in the reference:
-whole numbers have no point, so that `le="1"` in somebody's alert names the same bucket; `le` is the
-last label; a sum comes before its count.
+`exposition` writes the text.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
-    CollectorRegistry,
     Counter,
     Histogram,
     ProcessCollector,
     Summary,
     disable_created_metrics,
-    generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from livenessprobe import __version__
 from livenessprobe.health.result import ProbeStatus
+from livenessprobe.telemetry import exposition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +57,7 @@ class Metrics:
     """What `/metrics` shows. `status` returns what is known at the moment."""
 
     def __init__(self, status: Callable[[], Status]) -> None:
+        self._status = status
         self._calls = Histogram(
             "csi_sidecar_operations_seconds",
             "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
@@ -69,20 +66,18 @@ class Metrics:
             buckets=(*_PROBE_BUCKETS, *_BUCKETS),
             registry=None,
         )
-        self._registry = CollectorRegistry()
-        self._registry.register(_DriverCollector(status, self._calls))
         self._answers = Counter(
             "livenessprobe_http_responses",
             "HTTP answers by path, or other, and by status code",
             ["code", "endpoint"],
-            registry=self._registry,
+            registry=None,
         )
         self._answer_seconds = Summary(
             "livenessprobe_http_response_seconds",
             "Time from a request to its answer",
-            registry=self._registry,
+            registry=None,
         )
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
     def observe_call(self, method: str, grpc_status: str | None, latency: float) -> None:
         """Count one call of `latency` seconds; `grpc_status` is None if it could not be made."""
@@ -95,40 +90,27 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in the format of `CONTENT_TYPE`."""
-        text = generate_latest(self._registry)
-        for pattern, replacement in _AS_THE_REFERENCE:
-            text = pattern.sub(replacement, text)
-        return text
-
-
-# A label's value cannot match: its quotation marks have a backslash, and it has no line's end.
-_AS_THE_REFERENCE = (
-    (re.compile(rb"\.0$", re.MULTILINE), b""),
-    (re.compile(rb',le="([^"]+?)(?:\.0)?",(method_name="[^"]+")'), rb',\2,le="\1"'),
-    (re.compile(rb"^(\w+_count\b.*\n)(\w+_sum\b.*\n)", re.MULTILINE), rb"\2\1"),
-)
-
-
-class _DriverCollector(Collector):
-    """The calls, labelled with the driver's name, and all that is looked up in one status."""
-
-    def __init__(self, status: Callable[[], Status], calls: Histogram) -> None:
-        self._status = status
-        self._calls = calls
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this moment."""
         status = self._status()
-        labels = {"driver_name": status.driver_name or "unknown-driver"}
-        for family in *self._calls.collect(), *_about_driver(status):
-            family.samples = [
-                sample._replace(labels=labels | sample.labels)
-                for sample in family.samples
+        driver_name = status.driver_name or "unknown-driver"
+        about_driver = chain(self._collect_calls(), _about_driver(status))
+        about_program = chain(
+            _about_program(status),
+            self._answers.collect(),
+            self._answer_seconds.collect(),
+            self._process.collect(),
+        )
+        text = exposition.text(about_driver, driver_name=driver_name)
+        return (text + exposition.text(about_program)).encode()
+
+    def _collect_calls(self) -> Iterator[Metric]:
+        for metric in self._calls.collect():
+            metric.samples = [
+                sample
+                for sample in metric.samples
                 if sample.labels.get("le") not in _PROBE_BUCKETS
                 or sample.labels["method_name"] == PROBE
             ]
-            yield family
-        yield from _about_program(status)
+            yield metric
 
 
 def _about_driver(status: Status) -> Iterator[Metric]:
@@ -218,11 +200,13 @@ def _about_program(status: Status) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "livenessprobe_event_loop_lag_seconds", "How late the last Probe began", status.lag
     )
-    yield InfoMetricFamily(
-        "livenessprobe_build",
+    build = GaugeMetricFamily(
+        "livenessprobe_build_info",
         "The versions that run here",
-        {"python_version": platform.python_version(), "version": __version__},
+        labels=["python_version", "version"],
     )
+    build.add_metric([platform.python_version(), __version__], 1)
+    yield build
     with suppress(OSError):  # no descriptor is left
         threads = os.listdir("/proc/self/task")  # noqa: PTH208 - a name each is all it takes
         yield GaugeMetricFamily(

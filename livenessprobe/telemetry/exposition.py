@@ -1,0 +1,51 @@
+"""Writes metrics as Prometheus' client for Go does, in text format 0.0.4.
+
+prometheus-client writes `le="1.0"` where that one, and so the reference, writes `le="1"`: for
+Prometheus another series, which an alert on the reference's would miss. It also escapes every name
+and label of every sample each time, which takes most of a scrape.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from prometheus_client.utils import floatToGoString
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+def text(metrics: Iterable[Metric], **labels: str) -> str:
+    """Return counters, gauges, histograms and summaries as text, `labels` first in each series."""
+    lines = []
+    for metric in metrics:
+        lines.append(_head(metric.name, metric.type, metric.documentation))
+        for name, more, value, *_ in metric.samples:
+            lines.append(f"{_series(name, *labels.items(), *more.items())} {_number(value)}\n")
+    return "".join(lines)
+
+
+@lru_cache(maxsize=64)
+def _head(name: str, kind: str, documentation: str) -> str:
+    if kind == "counter":
+        name += "_total"
+    return f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
+
+
+@lru_cache(maxsize=512)
+def _series(name: str, *labels: tuple[str, str]) -> str:
+    pairs = [
+        f'{label}="{value.removesuffix(".0") if label == "le" else value.translate(_ESCAPES)}"'
+        for label, value in labels
+    ]
+    return f"{name}{{{','.join(pairs)}}}" if pairs else name
+
+
+@lru_cache(maxsize=128)  # many are counts of buckets, and the same
+def _number(value: float) -> str:
+    return floatToGoString(value).removesuffix(".0")
