@@ -57,8 +57,8 @@ class Connection:
     def __init__(self, connected: socket.socket, received: bytes, server: ServerState) -> None:
         self.state = State.BUSY if received else State.IDLE
         self._server = server
-        self._scope = trio.CancelScope()
-        """Around everything up to the last response; then around the end."""
+        self._scope: trio.CancelScope | None = None
+        """In `serve`, around everything up to the last response; then around the end."""
         self._nursery: trio.Nursery
         """Runs hypercorn's tasks as long as the connection takes requests."""
         self._drain_deadline = math.inf
@@ -90,8 +90,9 @@ class Connection:
         whatever hypercorn or the application raise, in a group.
         """
         try:
-            with self._scope:
-                await trio.lowlevel.checkpoint_if_cancelled()  # evicted before its first turn
+            if self.state is State.CLOSED:
+                return  # evicted before its first turn
+            with trio.CancelScope() as self._scope:
                 async with trio.open_nursery() as self._nursery:
                     self._limit(TIMEOUTS[self.state])
                     await self._serve()
@@ -101,8 +102,7 @@ class Connection:
                     await self._protocol.announce_end()
                     self._io.write()
             elif self.state is State.ENDING:
-                self._scope = trio.CancelScope()
-                with self._scope:
+                with trio.CancelScope() as self._scope:
                     await self._flush()
                     self._enter(State.ENDING)
                     await self._io.finish()
@@ -114,19 +114,19 @@ class Connection:
         """Take no more requests; what is under way must end within `DRAIN` seconds from now."""
         self._drain_deadline = trio.current_time() + DRAIN
         if self._is_idle:
-            self._scope.cancel()
+            self._cancel()
         else:
             self._limit(TIMEOUTS[self.state])
 
     def close(self) -> None:
         """Close the connection at once and cancel the tasks that serve it."""
         self.state = State.CLOSED
-        self._scope.cancel()
+        self._cancel()
         self._io.close()
 
     async def _serve(self) -> None:
         await self._flush()  # what `answer_now` could not send
-        while not (self._is_draining and self.state is State.IDLE):
+        while not (self.state is State.ENDING or (self.state is State.IDLE and self._is_draining)):
             if await self._handle_next():
                 await self._flush()
                 if self._input.unread:
@@ -178,7 +178,7 @@ class Connection:
     def _end(self) -> None:
         """Take no more requests, and cancel those under way."""
         self.state = State.ENDING
-        self._scope.cancel()
+        self._cancel()
 
     async def _receive(self) -> bytes:
         received = await self._io.receive(READ_BYTES)
@@ -205,7 +205,12 @@ class Connection:
         self._limit(TIMEOUTS[state])
 
     def _limit(self, seconds: float) -> None:
-        self._scope.deadline = min(trio.current_time() + seconds, self._drain_deadline)
+        if self._scope:
+            self._scope.deadline = min(trio.current_time() + seconds, self._drain_deadline)
+
+    def _cancel(self) -> None:
+        if self._scope:
+            self._scope.cancel()
 
     @property
     def _is_idle(self) -> bool:
