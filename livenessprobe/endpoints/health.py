@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from livenessprobe.server.response import Response
 
 
+OK = response.make(200, response.PLAIN_TEXT, b"ok")
+
+
 def health(
     name: str, ask: Callable[[], Verdict], driver_name: Callable[[], str | None]
 ) -> Endpoint:
@@ -25,17 +28,17 @@ def health(
 
     def endpoint(request: Request) -> Response:
         verdict = ask()
-        status = 200 if verdict.healthy else 500
         if request.asks_for(b"verbose"):
+            status = 200 if verdict.healthy else 500
             answer = response.text(status, checks(name, verdict, driver_name()))
         else:
-            answer = _short(status, verdict.reason)
+            answer = OK if verdict.healthy else _failure(verdict.reason)
         return answer if verdict.last is None else response.aged(answer, verdict.age)
 
     return endpoint
 
 
-@lru_cache(maxsize=64)  # most requests get one of a few responses
-def _short(status: int, reason: str) -> Response:
-    """Return the response without checks. The reason is escaped, as a terminal may show it."""
-    return response.text(status, escape(reason, keep="\n\t"))
+@lru_cache(maxsize=64)  # the requests until the next Probe get the same
+def _failure(reason: str) -> Response:
+    """Return a response with the reason, escaped, as a terminal may show it."""
+    return response.text(500, escape(reason, keep="\n\t"))

@@ -16,6 +16,8 @@ MAX_TEXT_BYTES = 8 * 1024
 """The longest text body; the kubelet reads 10 KiB at most."""
 
 
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Names in lower case."""
 
@@ -38,7 +40,6 @@ def make(status: int, content_type: str, body: bytes) -> Response:
         headers=(
             (b"content-type", content_type.encode("ascii")),
             (b"content-length", b"%d" % len(body)),
-            (b"x-content-type-options", b"nosniff"),
         ),
         body=body,
     )
@@ -46,13 +47,18 @@ def make(status: int, content_type: str, body: bytes) -> Response:
 
 def text(status: int, body: str) -> Response:
     """Return a plain-text response; `body` is cut to `MAX_TEXT_BYTES` of valid UTF-8."""
-    return make(status, "text/plain; charset=utf-8", encode(body, MAX_TEXT_BYTES))
+    return _nosniff(make(status, PLAIN_TEXT, encode(body, MAX_TEXT_BYTES)))
 
 
 def json(fields: Mapping[str, object]) -> Response:
     """Return a response of 200 in JSON."""
     body = without_surrogates(dumps(fields, ensure_ascii=False))
-    return make(200, "application/json", body.encode())
+    return _nosniff(make(200, "application/json", body.encode()))
+
+
+def _nosniff(response: Response) -> Response:
+    """Let no browser take what a driver or a client has written for HTML."""
+    return with_header(response, b"x-content-type-options", b"nosniff")
 
 
 def encode(string: str, max_bytes: int) -> bytes:

@@ -3,16 +3,15 @@ from collections.abc import Callable
 import pytest
 
 from livenessprobe.endpoints import health as health_endpoint
+from livenessprobe.endpoints.health import OK
 from livenessprobe.health.result import ProbeResult, ProbeStatus
 from livenessprobe.health.verdict import NOTHING_KNOWN, Verdict
-from livenessprobe.server import response
 from livenessprobe.server.asgi import Endpoint
 from livenessprobe.server.request import Request
 
 LAST = ProbeResult(
     status=ProbeStatus.READY, message="", grpc_status="OK", latency=0.002, finished_at=100.0
 )
-OK = response.text(200, "ok")
 HEALTHY = Verdict(healthy=True, reason="ok", last=LAST, age=0.2)
 HEALTHZ = Request(path="/healthz")
 
@@ -36,6 +35,13 @@ def test_a_health_question_is_answered_by_ok_or_why_not(
 ) -> None:
     answer = health(lambda: verdict)(HEALTHZ)
     assert (answer.status, answer.body) == (status, body)
+
+
+def test_the_references_answer_of_ok_has_these_headers_and_a_date() -> None:
+    assert OK.headers == (
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"2"),
+    )
 
 
 @pytest.mark.parametrize("age", [0.0, 0.999, 1.0, 59.9])

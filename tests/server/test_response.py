@@ -5,15 +5,19 @@ from hypothesis import strategies as st
 from livenessprobe.server import response
 
 
-def test_an_answer_has_its_type_its_length_and_nosniff() -> None:
+def test_an_answer_has_its_type_and_its_length() -> None:
     answer = response.make(200, "text/x; charset=utf-8", "é".encode())
     assert answer.status == 200
     assert answer.body == b"\xc3\xa9"
     assert answer.headers == (
         (b"content-type", b"text/x; charset=utf-8"),
         (b"content-length", b"2"),
-        (b"x-content-type-options", b"nosniff"),
     )
+
+
+@pytest.mark.parametrize("answer", [response.text(200, "<b>"), response.json({"a": "<b>"})])
+def test_no_browser_takes_text_for_html(answer: response.Response) -> None:
+    assert dict(answer.headers)[b"x-content-type-options"] == b"nosniff"
 
 
 @pytest.mark.parametrize(
