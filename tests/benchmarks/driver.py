@@ -3,8 +3,8 @@
 The driver is on the same machine as what is measured, and a program that asks it for every request
 is slowed down by all that the driver takes. `tests/csi_driver.py`, on grpcio, takes as much CPU
 for a Probe as a program in Go needs to ask for it; this one a fraction. It reads just enough to see
-that a call is there, and of which of the two methods, and answers with bytes made beforehand. One
-call for each connection is answered, which is how all livenessprobes ask.
+that a call is there, and of which of the two methods, and answers with bytes made once. The calls
+of a connection come one after the other, as those of all livenessprobes do.
 
 As a command: `python -m tests.benchmarks.driver SOCKET`, then on stdin a number of seconds that
 answers to Probes take from now on, `inf` for a driver that hangs, or `count`. To each line it
@@ -14,19 +14,39 @@ replies with the number of Probes so far.
 import asyncio
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Self
 
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from tests.driver.peer import END_OF_REQUEST, OK_200, PREFACE, READY, STATUS_0, data, message
+from tests.driver.peer import PREFACE, data, headers, message
 
 PATH = b"/csi.v1.Identity/GetPluginInfo"
 ENCODED = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(PATH)
 
 NAME = b"bench.csi.example.com"
-INFO = data(message(b"\x0a" + bytes([len(NAME)]) + NAME))
+INFO = b"\x0a" + bytes([len(NAME)]) + NAME
+READY = b"\x0a\x02\x08\x01"
+
+
+@cache
+def end_of_request(stream: int) -> bytes:
+    """Return how a request ends: with an empty message and the end of its stream."""
+    return data(message(), end=True, stream=stream)
+
+
+@cache
+def reply(body: bytes, stream: int) -> bytes:
+    """Return a reply with this message."""
+    return b"".join(
+        [
+            headers((":status", "200"), ("content-type", "application/grpc"), stream=stream),
+            data(message(body), stream=stream),
+            headers(("grpc-status", "0"), end=True, stream=stream),
+        ]
+    )
 
 
 class Driver:
@@ -89,11 +109,12 @@ class _Identity:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, which is one call."""
+    """One connection, with its calls one after the other."""
 
     def __init__(self, identity: _Identity) -> None:
         self._identity = identity
         self._received = b""
+        self._stream = 1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -102,7 +123,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, received: bytes) -> None:
         self._received += received
-        if END_OF_REQUEST not in self._received:
+        if end_of_request(self._stream) not in self._received:
             return
         if PATH in self._received or ENCODED in self._received:
             self._reply(INFO)
@@ -117,8 +138,9 @@ class _Connection(asyncio.Protocol):
         else:
             self._reply(READY)
 
-    def _reply(self, reply: bytes) -> None:
-        self._transport.write(OK_200 + reply + STATUS_0)
+    def _reply(self, body: bytes) -> None:
+        self._transport.write(reply(body, self._stream))
+        self._stream += 2
 
 
 async def serve(path: str) -> None:

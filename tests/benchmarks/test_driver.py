@@ -9,7 +9,8 @@ import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import pytest
 
 from tests.benchmarks.driver import NAME, Driver
-from tests.e2e.harness import TIMEOUT, wait_until
+from tests.benchmarks.programs import OURS, Running
+from tests.e2e.harness import TIMEOUT, ask, wait_until
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def call(driver: Driver, method: str, timeout: float = TIMEOUT) -> bytes:
 def test_it_is_ready_and_has_a_name(driver: Driver) -> None:
     assert call(driver, "GetPluginInfo") == b"\x0a" + bytes([len(NAME)]) + NAME
     assert call(driver, "Probe") == b"\x0a\x02\x08\x01"
+
+
+def test_it_tells_its_name_on_the_connection_of_a_probe(driver: Driver) -> None:
+    with Running(OURS, driver.socket) as running:
+        running.wait_for_first()
+        wait_until(lambda: NAME.decode() in ask(running.address, "/healthz?verbose").body)
 
 
 def test_it_counts_probes_and_nothing_else(driver: Driver) -> None:
