@@ -169,7 +169,7 @@ class Http1(H11Protocol):
 
     async def _check_protocol(self, event: Any) -> None:
         """Let only the preface start HTTP/2: `Upgrade: h2c` is obsolete (RFC 9113, 3.1)."""
-        if event.method == b"PRI" and not event.headers:
+        if event.method == b"PRI" and not (event.headers or self.keep_alive_requests):
             await super()._check_protocol(event)
 
     async def _create_stream(self, request: Any) -> None:

@@ -202,6 +202,16 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     assert answers == [OK, NOT_FOUND] * 50
 
 
+@pytest.mark.parametrize("first", [GET, GET + GET])
+async def test_a_connection_keeps_the_version_that_it_began_with(first: bytes) -> None:
+    async with serving() as web, web.client(first + H2_PREFACE) as client:
+        for _ in range(first.count(GET)):
+            assert in_short(await client.answer()) == OK
+        assert in_short(await client.answer()) == NOT_FOUND  # to the method PRI
+        assert (await client.answer()).status == 400  # to the rest of the preface
+        assert await client.rest() == b""
+
+
 async def test_a_request_is_answered_once_it_is_whole() -> None:
     async with serving() as web, web.client(POST + b"Content-Length: 5\r\n\r\nhe") as client:
         await trio.testing.wait_all_tasks_blocked(0.01)
