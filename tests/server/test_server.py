@@ -338,6 +338,15 @@ async def test_a_request_and_its_response_have_their_time(
         await web.assert_unharmed()
 
 
+async def test_the_last_response_has_its_time_once(patient: pytest.MonkeyPatch) -> None:
+    patient.setitem(TIMEOUTS, State.BUSY, 0.2)
+    async with serving() as web, web.client() as stuck, leaving_nothing():
+        await stuck.send(GET_HUGE.replace(b"1.1", b"1.0"))
+        await stuck.stream.receive_some(1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        patient.setitem(TIMEOUTS, State.BUSY, math.inf)
+
+
 async def test_half_a_request_has_its_time_however_its_bytes_come(
     patient: pytest.MonkeyPatch,
 ) -> None:
