@@ -21,7 +21,7 @@ def metrics(content_type: str, text: Callable[[], bytes]) -> Endpoint:
     """
 
     def endpoint(request: Request) -> Response:
-        answer = response.make(200, content_type, text())
+        answer = response.nosniff(response.make(200, content_type, text()))
         if request.accepts(b"gzip", by=b"accept-encoding"):
             answer = response.gzipped(answer)
         return response.with_header(answer, b"vary", b"accept-encoding")

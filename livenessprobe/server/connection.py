@@ -92,10 +92,11 @@ class Connection:
         try:
             if self.state is State.CLOSED:
                 return  # evicted before its first turn
-            with trio.CancelScope() as self._scope:
-                async with trio.open_nursery() as self._nursery:
-                    self._limit(TIMEOUTS[self.state])
-                    await self._serve()
+            if self.state is not State.ENDING:  # else all that is left is to send the rest
+                with trio.CancelScope() as self._scope:
+                    async with trio.open_nursery() as self._nursery:
+                        self._limit(TIMEOUTS[self.state])
+                        await self._serve()
             if self._is_idle:
                 self.state = State.ENDING
                 if isinstance(self._protocol, Http2):
@@ -126,7 +127,7 @@ class Connection:
 
     async def _serve(self) -> None:
         await self._flush()  # what `answer_now` could not send
-        while not (self.state is State.ENDING or (self.state is State.IDLE and self._is_draining)):
+        while not (self._is_draining and self.state is State.IDLE):
             if await self._handle_next():
                 await self._flush()
                 if self._input.unread:

@@ -47,16 +47,16 @@ def make(status: int, content_type: str, body: bytes) -> Response:
 
 def text(status: int, body: str) -> Response:
     """Return a plain-text response; `body` is cut to `MAX_TEXT_BYTES` of valid UTF-8."""
-    return _nosniff(make(status, PLAIN_TEXT, encode(body, MAX_TEXT_BYTES)))
+    return nosniff(make(status, PLAIN_TEXT, encode(body, MAX_TEXT_BYTES)))
 
 
 def json(fields: Mapping[str, object]) -> Response:
     """Return a response of 200 in JSON."""
     body = without_surrogates(dumps(fields, ensure_ascii=False))
-    return _nosniff(make(200, "application/json", body.encode()))
+    return nosniff(make(200, "application/json", body.encode()))
 
 
-def _nosniff(response: Response) -> Response:
+def nosniff(response: Response) -> Response:
     """Let no browser take what a driver or a client has written for HTML."""
     return with_header(response, b"x-content-type-options", b"nosniff")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from prometheus_client.utils import floatToGoString
+from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 def text(metrics: Iterable[Metric], **labels: str) -> str:
     """Return counters, gauges, histograms and summaries as text, `labels` first in each series."""
-    lines = []
+    lines: list[str] = []
     for metric in metrics:
         lines.append(_head(metric.name, metric.type, metric.documentation))
         for name, more, value, *_ in metric.samples:
@@ -48,4 +48,5 @@ def _series(name: str, *labels: tuple[str, str]) -> str:
 
 @lru_cache(maxsize=128)  # many are counts of buckets, and the same
 def _number(value: float) -> str:
-    return floatToGoString(value).removesuffix(".0")
+    written: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return written.removesuffix(".0")

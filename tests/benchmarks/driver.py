@@ -126,21 +126,21 @@ class _Connection(asyncio.Protocol):
         if end_of_request(self._stream) not in self._received:
             return
         if PATH in self._received or ENCODED in self._received:
-            self._reply(INFO)
+            self._reply(INFO, self._stream)
         else:
             self._identity.probes += 1
             self._probed(self._identity.delay)
         self._received = b""
+        self._stream += 2
 
     def _probed(self, delay: float) -> None:
         if delay:
-            asyncio.get_running_loop().call_later(delay, self._reply, READY)
+            asyncio.get_running_loop().call_later(delay, self._reply, READY, self._stream)
         else:
-            self._reply(READY)
+            self._reply(READY, self._stream)
 
-    def _reply(self, body: bytes) -> None:
-        self._transport.write(reply(body, self._stream))
-        self._stream += 2
+    def _reply(self, body: bytes, stream: int) -> None:
+        self._transport.write(reply(body, stream))
 
 
 async def serve(path: str) -> None:

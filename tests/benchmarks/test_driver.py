@@ -8,7 +8,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import pytest
 
-from tests.benchmarks.driver import NAME, Driver
+from tests.benchmarks.driver import NAME, READY, Driver
 from tests.benchmarks.programs import OURS, Running
 from tests.e2e.harness import TIMEOUT, ask, wait_until
 
@@ -35,6 +35,17 @@ def test_it_tells_its_name_on_the_connection_of_a_probe(driver: Driver) -> None:
     with Running(OURS, driver.socket) as running:
         running.wait_for_first()
         wait_until(lambda: NAME.decode() in ask(running.address, "/healthz?verbose").body)
+
+
+def test_a_call_that_timed_out_leaves_its_connection_usable(driver: Driver) -> None:
+    with grpc.insecure_channel(f"unix:{driver.socket}") as channel:
+        probe: Callable[..., Any] = channel.unary_unary("/csi.v1.Identity/Probe")
+        driver.delay(inf)
+        with pytest.raises(grpc.RpcError):
+            probe(b"", timeout=0.1)
+        driver.delay(0)
+        assert probe(b"", timeout=TIMEOUT) == READY
+    assert driver.count() == 2
 
 
 def test_it_counts_probes_and_nothing_else(driver: Driver) -> None:

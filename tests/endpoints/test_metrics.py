@@ -18,6 +18,7 @@ def test_metrics_have_one_format_whatever_is_accepted(accept: bytes) -> None:
     assert answer.status == 200
     assert (b"content-type", b"text/x") in answer.headers
     assert (b"vary", b"accept-encoding") in answer.headers
+    assert (b"x-content-type-options", b"nosniff") in answer.headers  # a driver chose its name
     assert answer.body == b"a 1\n" * 99
 
 

@@ -10,7 +10,6 @@ BOTH_WAYS = {"test_server", "test_server_floods", "test_server_hostile", "test_f
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have the tests of the server run twice."""
     if metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS:
-        metafunc.fixturenames.append("way")
         metafunc.parametrize("way", ["", "in_a_task"], indirect=True)
 
 
@@ -18,8 +17,10 @@ async def _not_now(_: Connection) -> None:
     pass
 
 
-@pytest.fixture
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)  # pytest drops a fixture that only `parametrize` names
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let nothing be answered in the accept loop, if the test is to run so."""
-    if request.param:
+    name: str = getattr(request, "param", "")
+    if name:
         monkeypatch.setattr(Connection, "answer_now", _not_now)
+    return name

@@ -172,6 +172,22 @@ async def test_head_has_the_length_of_a_body_but_no_body() -> None:
         assert in_short(await client.answer()) == OK
 
 
+async def test_a_request_is_answered_in_a_task_if_it_is_to_be(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    serve, tasks = connection.Connection.serve, 0
+
+    async def count(self: connection.Connection) -> None:
+        nonlocal tasks
+        tasks += 1
+        await serve(self)
+
+    monkeypatch.setattr(connection.Connection, "serve", count)
+    async with serving() as web:
+        await web.ask(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert tasks == (way == "in_a_task")
+
+
 async def test_http_1_0_is_answered_and_closed() -> None:
     async with serving() as web, web.client(b"GET /healthz HTTP/1.0\r\n\r\n") as client:
         answer = await client.answer()
@@ -320,6 +336,15 @@ async def test_a_request_and_its_response_have_their_time(
             await stuck.send(STUCK_CLIENTS[client])
             await trio.sleep(0.01)
         await web.assert_unharmed()
+
+
+async def test_the_last_response_has_its_time_once(patient: pytest.MonkeyPatch) -> None:
+    patient.setitem(TIMEOUTS, State.BUSY, 0.2)
+    async with serving() as web, web.client() as stuck, leaving_nothing():
+        await stuck.send(GET_HUGE.replace(b"1.1", b"1.0"))
+        await stuck.stream.receive_some(1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        patient.setitem(TIMEOUTS, State.BUSY, math.inf)
 
 
 async def test_half_a_request_has_its_time_however_its_bytes_come(
