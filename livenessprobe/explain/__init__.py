@@ -13,8 +13,6 @@ Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +20,7 @@ from livenessprobe import strconv
 from livenessprobe.explain.cases import case_of
 from livenessprobe.explain.forecast import Program
 from livenessprobe.explain.mistakes import find_mistakes
-from livenessprobe.explain.objects import EMPTY, LARGEST, InputError, read_objects, read_workloads
+from livenessprobe.explain.objects import LARGEST, InputError, read_objects, read_workloads
 from livenessprobe.explain.report import Explanation, Report
 from livenessprobe.explain.sidecars import find
 
@@ -30,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from livenessprobe.explain.mistakes import Mistake
-    from livenessprobe.explain.objects import Workload
-    from livenessprobe.explain.sidecars import Sidecar, Subject
+    from livenessprobe.explain.sidecars import Subject
     from livenessprobe.flags import ExplainConfig
 
 __all__ = ["InputError", "explain", "explain_objects"]
@@ -51,62 +48,47 @@ def explain(config: ExplainConfig) -> Report:
 def _read(name: str) -> Iterator[Mapping[str, object]]:
     shown = "standard input" if name == "-" else strconv.escape(name)
     try:
-        if name != "-":
-            with Path(name).open("rb") as file:
-                data = file.read(LARGEST + 1)
-        elif sys.stdin is None or sys.stdin.isatty():
-            raise InputError(EMPTY)  # noqa: TRY301 - it lacks the name, as others do
-        else:
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        yield from read_objects(data)
+        yield from read_objects(_data(name))
     except OSError as error:
         raise InputError(f"{shown} cannot be read: {error.strerror}") from error
     except InputError as error:
         raise InputError(f"{shown} {error}") from error
 
 
+def _data(name: str) -> bytes:
+    if name != "-":
+        with Path(name).open("rb") as file:
+            return file.read(LARGEST + 1)
+    if sys.stdin is None or sys.stdin.isatty():
+        return b""
+    return sys.stdin.buffer.read(LARGEST + 1)
+
+
 def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool) -> Report:
     """Explain Kubernetes objects, and with `reference` the other program beside each."""
     workloads, others = read_workloads(objects)
-    found = [(workload, *find(workload)) for workload in workloads]
-    wanted = Counter(
-        _port(workload, each)
-        for workload, _, sidecars, _ in found
-        for each in sidecars
-        if each.endpoint[1] is not None and not each.problem
-    )
+    subjects, skipped = find(workloads)
     return Report(
-        explained=[
-            _explanation(
-                replace(each, rivals=wanted[_port(workload, each.sidecar)]), reference=reference
-            )
-            for workload, subjects, _, _ in found
-            for each in subjects
-        ],
-        skipped=[each for _, _, _, skipped in found for each in skipped],
+        explained=[_explanation(each, reference=reference) for each in subjects],
+        skipped=skipped,
         workloads=len(workloads),
         others=others,
     )
 
 
-def _port(workload: Workload, sidecar: Sidecar) -> object:
-    """Return the port that a sidecar wants, with the network that it is on."""
-    network = id(workload) if workload.node is None or workload.windows else workload.node
-    return network, sidecar.endpoint[1]
-
-
 def _explanation(subject: Subject, *, reference: bool) -> Explanation:
-    programs = {subject.program: None}
-    if reference and subject.program is not Program.CHECK:
-        programs |= {Program.OURS: None, Program.REFERENCE: None}
+    programs = [subject.sidecar.program]
+    if reference and subject.sidecar.program is not Program.CHECK:
+        is_ours = subject.sidecar.program is Program.OURS
+        programs.append(Program.REFERENCE if is_ours else Program.OURS)
     cases = [case_of(subject, program) for program in programs]
-    mistakes: dict[Mistake, str] = {}
+    mistakes: dict[Mistake, Program] = {}
     for case in cases:
         for mistake in find_mistakes(subject, case):
             mistakes.setdefault(mistake, case.program)
     sidecar = subject.sidecar
     return Explanation(
-        workload=subject.workload.name,
+        workload=sidecar.workload.name,
         container=subject.container.name,
         sidecar=sidecar.container.name,
         version=sidecar.version,

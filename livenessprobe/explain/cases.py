@@ -34,12 +34,12 @@ _SERVICES = {"": "healthz", "liveness": "livez", "readiness": "readyz"}
 class Case:
     """What follows with one program; where `undecided` says why not, of the driver nothing does."""
 
-    program: str
+    program: Program
     probe_timeout: Value
     refused: str  # why the program does not start with the sidecar's flags
     question: str  # healthz, livez or readyz; empty: nothing that the program answers by yes
     undecided: str
-    restarted_after: Mapping[str, Decision | None]  # by fault; None: never
+    restarted_after: Mapping[Fault, Decision | None]  # None: never
     ready_within: tuple[float, float] | None  # seconds from a pod's start, and after a restart
     probes_an_hour: float  # at most
 
@@ -56,10 +56,9 @@ def case_of(subject: Subject, program: Program) -> Case:
         undecided = "kubelet finds no port for the liveness probe: it restarts nothing"
     elif refused or not question:
         undecided = "the liveness probe never succeeds: kubelet restarts healthy containers too"
-    interval = None
-    if program is Program.OURS:
-        interval = kinds.interval(sidecar.given.get("probe-interval", "auto"))
-    lasting = [each for each in subject.callers if each.type != "startup"]
+    is_ours = program is Program.OURS
+    interval = kinds.interval(sidecar.given.get("probe-interval", "auto")) if is_ours else None
+    lasting = [each for each in sidecar.callers if each.type != "startup"]
 
     def settings(probe: Probe) -> Settings:
         periods = [each.number("periodSeconds") for each in lasting if each is not probe]
@@ -73,21 +72,21 @@ def case_of(subject: Subject, program: Program) -> Case:
             other_period=min(periods, default=None),
         )
 
-    never = Fault.NOT_READY if question == "livez" else None
-    decisions = {
-        fault.value: None if fault is never else decide(program, fault, settings(probe))
-        for fault in Fault
-    }
+    restarted_after: dict[Fault, Decision | None] = {}
+    if not undecided:
+        restarted_after = {fault: decide(program, fault, settings(probe)) for fault in Fault}
+        if question == "livez":
+            restarted_after[Fault.NOT_READY] = None
     has_startup = any(each.type == "startup" for each in subject.container.probes)
     first = subject.probes.get("startup") if has_startup else probe
     an_hour = [3600 / each.number("periodSeconds") for each in lasting]
     return Case(
-        program=program.value,
+        program=program,
         probe_timeout=probe_timeout,
         refused=refused,
         question=question,
         undecided=undecided,
-        restarted_after={} if undecided else decisions,
+        restarted_after=restarted_after,
         ready_within=seconds_to_come_up(program, settings(first)) if first else None,
         probes_an_hour=3600 / interval if interval else sum(an_hour),
     )
@@ -117,7 +116,7 @@ def _probe_timeout(sidecar: Sidecar, program: Program) -> Value:
 def _refused(sidecar: Sidecar, program: Program) -> str:
     if program is Program.OURS:
         try:
-            flags.parse([*sidecar.container.command[1:], *sidecar.container.args])
+            flags.parse(sidecar.container.args)
         except flags.ConfigError as error:
             return f"{error}: {error.err}" if error.err else str(error)
     elif program is Program.REFERENCE:

@@ -20,21 +20,12 @@ Pure: seconds in, seconds out. All figures are for a driver that otherwise answe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from livenessprobe.probing.schedule import MARGIN, SPACING
 
-RETRY = 1.2
-"""Seconds at most until the reference tries a socket again that nobody listens on.
 
-Its backoff is capped at one second, with a fifth of jitter.
-"""
-
-FOUND = 0.2
-"""Seconds at most until this program has found a new socket."""
-
-
-class Program(Enum):
+class Program(StrEnum):
     """What answers kubelet, by the name that the output has for it."""
 
     REFERENCE = "kubernetes-csi/livenessprobe"
@@ -42,7 +33,7 @@ class Program(Enum):
     CHECK = "livenessprobe check"
 
 
-class Fault(Enum):
+class Fault(StrEnum):
     """What happens to a driver, and does not end, as the output words it."""
 
     DIES = "dies"
@@ -51,23 +42,31 @@ class Fault(Enum):
     NOT_READY = "is not ready"
 
 
+FOUND_AFTER = {Program.REFERENCE: 1.2, Program.OURS: 0.2, Program.CHECK: 0.0}
+"""Seconds at most until a driver's new socket is found.
+
+The reference's backoff is capped at one second, with a fifth of jitter.
+"""
+
+_WAITED_FOR = {
+    Program.REFERENCE: {Fault.DIES, Fault.HANGS},
+    Program.OURS: set[Fault](),
+    Program.CHECK: {Fault.HANGS},
+}
+"""With which faults a request waits for the driver."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a pod sets, in seconds.
-
-    Attributes:
-        interval: of this program's Probes; None: it follows its callers.
-        other_period: the shortest of those of the other probes that ask this sidecar.
-
-    """
+    """What a pod sets, in seconds."""
 
     period: float
     timeout: float
     failure_threshold: float
     initial_delay: float
     probe_timeout: float
-    interval: float | None = None
-    other_period: float | None = None
+    interval: float | None = None  # of this program's Probes; None: it follows its callers
+    other_period: float | None = None  # the shortest of the other probes that ask this sidecar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,25 +85,19 @@ class Decision:
 
 def decide(program: Program, fault: Fault, settings: Settings) -> Decision:
     """Return when kubelet restarts a driver with this fault, which fails what the probe asks."""
-    period, more = settings.period, settings.failure_threshold - 1
-    wait = 0.0  # of a request until it fails
+    period = settings.period
+    wait = _wait(program, fault, settings)
     before = 0.0  # from the fault to the first Probe that fails, as far as it is always the same
     spread = 0.0, 0.0, 0.0  # likewise, as far as it is chance: at least, on average, at most
-    early = 0.0  # by which a fault has to be over before the last request
-    if program is not Program.OURS:
-        if fault is Fault.HANGS or (fault is Fault.DIES and program is Program.REFERENCE):
-            wait = min(settings.timeout, settings.probe_timeout)
-        early = RETRY if fault is Fault.DIES and program is Program.REFERENCE else 0.0
-    elif fault is Fault.DIES:
-        early = FOUND
-    else:
+    early = FOUND_AFTER[program] if fault is Fault.DIES else 0.0  # than the last request, to spare
+    if program is Program.OURS and fault is not Fault.DIES:
         before = settings.probe_timeout if fault is Fault.HANGS else 0.0
         if settings.interval is None:
             spread, early = _following_callers(settings, before)
         else:
             spread = 0.0, settings.interval / 2, settings.interval
             early = before + min(settings.interval, period)
-    last = more * max(period, wait) + wait + before
+    last = (settings.failure_threshold - 1) * max(period, wait) + wait + before
     least, typically, most = spread
     return Decision(
         earliest=last + least,
@@ -112,6 +105,11 @@ def decide(program: Program, fault: Fault, settings: Settings) -> Decision:
         latest=last + most + period,
         spared=max(0.0, last - early),
     )
+
+
+def _wait(program: Program, fault: Fault, settings: Settings) -> float:
+    """Return how long a request takes to fail."""
+    return min(settings.timeout, settings.probe_timeout) if fault in _WAITED_FOR[program] else 0.0
 
 
 def _following_callers(
@@ -143,10 +141,8 @@ def seconds_to_come_up(program: Program, settings: Settings) -> tuple[float, flo
     At a pod's start the reference does not listen before the driver does, so kubelet's requests
     are refused at once. After a restart of the driver's container the sidecar goes on.
     """
-    waits = program is Program.REFERENCE
-    wait = min(settings.timeout, settings.probe_timeout) if waits else 0.0
-    found = {Program.REFERENCE: RETRY, Program.OURS: FOUND, Program.CHECK: 0.0}[program]
-    more, start = settings.failure_threshold - 1, settings.initial_delay - found
+    wait = _wait(program, Fault.DIES, settings)
+    more, start = settings.failure_threshold - 1, settings.initial_delay - FOUND_AFTER[program]
     return (
         max(0.0, start + more * settings.period),
         max(0.0, start + more * max(settings.period, wait) + wait),

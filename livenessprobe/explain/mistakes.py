@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from livenessprobe.explain.forecast import Program
@@ -11,14 +12,10 @@ from livenessprobe.explain.sidecars import is_sidecar
 from livenessprobe.probing.schedule import MARGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
 
     from livenessprobe.explain.cases import Case
     from livenessprobe.explain.sidecars import Subject
-
-_OURS, _REFERENCE, _CHECK = (
-    each.value for each in (Program.OURS, Program.REFERENCE, Program.CHECK)
-)
 
 _LEAST_CPU = 0.1
 """CPUs; with this limit the program starts in 1.4 s, with half of it in 3 s."""
@@ -36,158 +33,110 @@ class Mistake:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """A row: its texts may name the subject `s`, the case `c`, and what `finds` returned."""
-
-    name: str
-    finds: Callable[[Subject, Case], object]
-    reason: str
-    remedy: str
-
-
-def find_mistakes(subject: Subject, case: Case) -> Iterator[Mistake]:
-    """Yield what is wrong, in the order of the table."""
-    for check in CHECKS:
-        found = check.finds(subject, case)
-        if found:
-            yield Mistake(
-                name=check.name,
-                reason=check.reason.format(s=subject, c=case, found=found),
-                remedy=check.remedy.format(s=subject, c=case, found=found),
-            )
+def find_mistakes(subject: Subject, case: Case) -> list[Mistake]:
+    """Return what is wrong, in the order of the table."""
+    return [
+        Mistake(name=name, reason=reason, remedy=remedy)
+        for name, (found, reason, remedy) in checks(subject, case).items()
+        if found
+    ]
 
 
-def _shares_no_socket(s: Subject, _: Case) -> bool:
-    socket, volumes = s.sidecar.socket, s.sidecar.container.volumes
-    is_known = socket.startswith("/") and "$" not in socket
-    if not is_known or is_sidecar(s.container) or s.container is s.sidecar.container:
-        return False
-    place = max((path for path in volumes if _is_in(socket, path)), key=len, default=None)
-    if place is None:
-        return True
-    on_node = volumes[place].rstrip("/") + socket[len(place.rstrip("/")) :]
-    return not any(_is_in(on_node, volume) for volume in s.container.volumes.values())
-
-
-def _is_in(path: str, directory: str) -> bool:
-    return path.startswith(directory.rstrip("/") + "/")
-
-
-def _is_exposed(s: Subject, c: Case) -> bool:
-    everywhere = s.sidecar.endpoint[0] in {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
-    return everywhere and s.workload.node is not None and c.program != _CHECK
-
-
-def _longer(name: str, margin: float, s: Subject, c: Case) -> int:
-    """Return the least whole seconds in which a Probe ends, if the setting is shorter."""
-    seconds = c.probe_timeout.number
-    return ceil(seconds + margin) if s.probe.number(name) < seconds else 0
-
-
-def _more_memory(s: Subject, c: Case) -> int:
-    least = _LEAST_MEMORY_WITH_CHECK if c.program == _CHECK else _LEAST_MEMORY
-    return least if _is_below(s, c, "memory", least * 2**20) else 0
-
-
-def _is_below(s: Subject, c: Case, name: str, least: float) -> bool:
-    limit = s.sidecar.container.limits[name]
-    return c.program != _REFERENCE and limit is not None and limit < least
-
-
-def _restarts(s: Subject) -> bool:
-    return s.probe.type != "readiness"
-
-
-CHECKS: tuple[_Check, ...] = (
-    _Check(
-        "windows",
-        lambda s, c: c.program != _REFERENCE and s.workload.windows,
-        "its nodes run Windows, and this program runs on Linux",
-        "the image of kubernetes-csi/livenessprobe there",
-    ),
-    _Check(
-        "flags",
-        lambda _, c: c.refused,
-        "{c.program} ends at its start: {found}",
-        "args without what it refuses",
-    ),
-    _Check(
-        "port-name",
-        lambda s, _: isinstance(s.probe.port, str),
-        "{s.container.name} declares no port {s.probe.port}, so kubelet throws each probe away",
-        "ports: [{{name: {s.probe.port}, containerPort: {s.sidecar.endpoint[1]}}}] there",
-    ),
-    _Check(
-        "question",
-        lambda _, c: not c.question,
-        "to the question {s.probe.asks} {c.program} never answers that all is well",
-        "httpGet: {{path: /healthz}}",
-    ),
-    _Check(
-        "on-sidecar",
-        lambda s, _: _restarts(s) and is_sidecar(s.container),
-        "the {s.probe.type} probe restarts its own container {s.container.name}, not the driver",
-        "{s.probe.type}Probe in the driver's container",
-    ),
-    _Check(
-        "socket",
-        _shares_no_socket,
-        "the directory of {s.sidecar.socket} is on no volume that {s.container.name} mounts too",
-        "volumeMounts in both, or --csi-address",
-    ),
-    _Check(
-        "same-port",
-        lambda s, _: s.rivals > 1 and not s.sidecar.check,
-        "{s.rivals} sidecars want port {s.sidecar.endpoint[1]} of one network, one gets it",
-        "--health-port or --http-endpoint: a port of its own for each",
-    ),
-    _Check(
-        "period",
-        lambda s, c: _restarts(s) and _longer("periodSeconds", MARGIN, s, c),
-        "periodSeconds is shorter than --probe-timeout: look how soon after a restart the driver "
-        "has to be ready",
-        "periodSeconds: {found}, or a higher failureThreshold",
-    ),
-    _Check(
-        "timeout",
-        lambda s, c: c.program != _OURS and _longer("timeoutSeconds", 0, s, c),
-        "timeoutSeconds is shorter than --probe-timeout: a slow answer counts as a failure",
-        "timeoutSeconds: {found}",
-    ),
-    _Check(
-        "threshold",
-        lambda s, _: _restarts(s) and s.probe.number("failureThreshold") == 1,
-        "failureThreshold is 1: a single failing answer restarts the container",
-        "failureThreshold: 3",
-    ),
-    _Check(
-        "not-ready",
-        lambda s, c: (
-            c.program == _OURS
-            and {"liveness", "readiness"} <= s.probes.keys()
-            and c.question != "livez"
+def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]]:
+    """Return all checks, the gravest first: what each found, the reason and the remedy."""
+    probe, container, sidecar = subject.probe, subject.container, subject.sidecar
+    port = sidecar.port
+    probe_timeout = case.probe_timeout.number
+    is_check, is_reference = case.program is Program.CHECK, case.program is Program.REFERENCE
+    may_restart = probe.type != "readiness"
+    memory = _LEAST_MEMORY_WITH_CHECK if is_check else _LEAST_MEMORY
+    return {
+        "windows": (
+            sidecar.workload.windows and not is_reference,
+            "its nodes run Windows, and this program runs on Linux",
+            "the image of kubernetes-csi/livenessprobe there",
         ),
-        "the liveness probe restarts a driver that only is not ready; the readiness probe tells",
-        "livenessProbe: {{httpGet: {{path: /livez}}}}",
-    ),
-    _Check(
-        "exposed",
-        _is_exposed,
-        "port {s.sidecar.endpoint[1]} is open on every address of the node",
-        "--http-endpoint=localhost:{s.sidecar.endpoint[1]}, and host: localhost in the probes",
-    ),
-    _Check(
-        "memory",
-        _more_memory,
-        "the memory limit is too tight for this program",
-        "limits: {{memory: {found}Mi}}",
-    ),
-    _Check(
-        "cpu",
-        lambda s, c: _is_below(s, c, "cpu", _LEAST_CPU),
-        "the CPU limit makes this program start slowly, and answer late when the node is busy",
-        "no CPU limit, or 100m",
-    ),
-)
-"""The checks, the gravest first."""
+        "flags": (
+            case.refused,
+            f"{case.program} ends at its start: {case.refused}",
+            "args without what it refuses",
+        ),
+        "port-name": (
+            isinstance(probe.port, str),
+            f"{container.name} declares no port {probe.port}, so kubelet throws each probe away",
+            f"ports: [{{name: {probe.port}, containerPort: {port}}}] there",
+        ),
+        "question": (
+            not case.question,
+            f"to the question {probe.asks} {case.program} never answers that all is well",
+            "httpGet: {path: /healthz}",
+        ),
+        "on-sidecar": (
+            may_restart and is_sidecar(container),
+            f"the {probe.type} probe restarts its own container {container.name}, not the driver",
+            f"{probe.type}Probe in the driver's container",
+        ),
+        "socket": (
+            not _shares_socket(subject),
+            f"the directory of {sidecar.socket} is on no volume that {container.name} mounts too",
+            "volumeMounts in both, or --csi-address",
+        ),
+        "same-port": (
+            subject.rivals > 1,
+            f"{subject.rivals} sidecars want port {port} of one network, one gets it",
+            "--health-port or --http-endpoint: a port of its own for each",
+        ),
+        "period": (
+            may_restart and probe.number("periodSeconds") < probe_timeout,
+            "periodSeconds is shorter than --probe-timeout: look how soon a driver has to be ready",
+            f"periodSeconds: {ceil(probe_timeout + MARGIN)}, or a higher failureThreshold",
+        ),
+        "timeout": (
+            case.program is not Program.OURS and probe.number("timeoutSeconds") < probe_timeout,
+            "timeoutSeconds is shorter than --probe-timeout: a slow answer counts as a failure",
+            f"timeoutSeconds: {ceil(probe_timeout)}",
+        ),
+        "threshold": (
+            may_restart and probe.number("failureThreshold") == 1,
+            "failureThreshold is 1: a single failing answer restarts the container",
+            "failureThreshold: 3",
+        ),
+        "not-ready": (
+            case.program is Program.OURS
+            and {"liveness", "readiness"} <= subject.probes.keys()
+            and case.question != "livez",
+            "the liveness probe restarts a driver that only is not ready; a readiness probe tells",
+            "livenessProbe: {httpGet: {path: /livez}}",
+        ),
+        "exposed": (
+            sidecar.host in {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
+            and sidecar.workload.node is not None
+            and not is_check,
+            f"port {port} is open on every address of the node",
+            f"--http-endpoint=localhost:{port}, and host: localhost in the probes",
+        ),
+        "memory": (
+            sidecar.container.limits["memory"] < memory * 2**20 and not is_reference,
+            "the memory limit is too tight for this program",
+            f"limits: {{memory: {memory}Mi}}",
+        ),
+        "cpu": (
+            sidecar.container.limits["cpu"] < _LEAST_CPU and not is_reference,
+            "the CPU limit makes this program start slowly, and answer late when the node is busy",
+            "no CPU limit, or 100m",
+        ),
+    }
+
+
+def _shares_socket(subject: Subject) -> bool:
+    """Return whether a volume has the socket in both containers, as far as that is known."""
+    driver, sidecar = subject.container, subject.sidecar.container
+    socket = PurePosixPath(subject.sidecar.socket)
+    is_known = socket.is_absolute() and "$" not in subject.sidecar.socket
+    if not is_known or is_sidecar(driver) or driver is sidecar:
+        return True
+    mounted = next((each for each in socket.parents if each in sidecar.volumes), None)
+    if mounted is None:
+        return False
+    on_node = sidecar.volumes[mounted] / socket.relative_to(mounted)
+    return any(volume in on_node.parents for volume in driver.volumes.values())

@@ -1,7 +1,6 @@
 """Reads Kubernetes objects from JSON: the workloads with the parts of their pods that matter here.
 
-The input is whatever `kubectl get -o json` printed, or anything else, so nothing is taken for
-granted: a field of the wrong type counts as one that is not there.
+The input may be anything: a field of the wrong type counts as one that is not there.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -18,7 +19,20 @@ if TYPE_CHECKING:
 LARGEST = 256 * 1024 * 1024
 """Bytes of one input: some 25,000 pods. To read it takes four to nine times as much memory."""
 
-EMPTY = "is empty: pipe kubectl get -o json into it, or name files"
+_LONGEST_ARGUMENT = 4096
+"""Values may hold references to others; more than this is no address and no port."""
+
+_DEFAULTS = {
+    "periodSeconds": 10,
+    "timeoutSeconds": 1,
+    "failureThreshold": 3,
+    "initialDelaySeconds": 0,
+}
+_FACTORS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+_NOT_BLANK = re.compile(r"\S")
+_VARIABLE = re.compile(r"\$(\$|\([^()]*\))")
+_QUANTITY = re.compile(rf"([0-9]{{1,18}}(?:\.[0-9]{{1,18}})?)({'|'.join(_FACTORS)})")
 
 
 class InputError(Exception):
@@ -31,10 +45,6 @@ class Value:
 
     number: float
     origin: str = "set"
-
-
-_SETTINGS = ("periodSeconds", "timeoutSeconds", "failureThreshold", "initialDelaySeconds")
-_DEFAULTS = (10, 1, 3, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +74,12 @@ class Container:
     """A container that runs as long as its pod."""
 
     name: str
-    image: str
-    command: tuple[str, ...]  # with $(VAR) expanded as far as the object has the values
-    args: tuple[str, ...]  # likewise
-    volumes: Mapping[str, str]  # by where they are mounted: their paths on the node, or their names
-    limits: Mapping[str, float | None]  # in CPUs and bytes
+    image: str  # the last part of its name
+    tag: str  # of the image
+    program: str  # what its command runs; empty: what the image says
+    args: tuple[str, ...]  # of the command and behind it, with $(VAR) expanded as far as known
+    volumes: Mapping[PurePosixPath, PurePosixPath]  # by mount point: the path on the node, or name
+    limits: Mapping[str, float]  # in CPUs and bytes; infinite: none
     probes: tuple[Probe, ...]
 
 
@@ -82,9 +93,6 @@ class Workload:
     containers: tuple[Container, ...]
 
 
-_NOT_BLANK = re.compile(r"\S")
-
-
 def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
     """Yield the objects in `data`: any number of JSON documents, each one object or a List.
 
@@ -95,14 +103,14 @@ def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
     if len(data) > LARGEST:
         raise InputError(f"is longer than {LARGEST} bytes: give less, such as one namespace")
     if not data.strip():
-        raise InputError(EMPTY)
+        raise InputError("is empty: pipe kubectl get -o json into it, or name files")
     position = 0
     try:
         text = data.decode("utf-8-sig")
         while match := _NOT_BLANK.search(text, position):
             document, position = json.JSONDecoder().raw_decode(text, match.start())
             is_list = _text(document, "kind").endswith("List")
-            for item in _each(document, "items") if is_list else [document]:
+            for item in _list(dict, document, "items") if is_list else [document]:
                 if not _text(item, "kind"):
                     raise InputError("holds what is no Kubernetes object: it has no kind")
                 yield item
@@ -118,17 +126,21 @@ def read_workloads(
 
     What belongs to another one of the workloads, such as a pod to its DaemonSet, is left out.
     """
-    found: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
+    found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
     others: Counter[str] = Counter()
     for item in objects:
         path = ("spec",) if item["kind"] == "Pod" else ("spec", "template", "spec")
         spec = _at(item, *path)
         if isinstance(spec, dict):
-            found.append((item, cast("Mapping[str, Any]", spec)))
+            name = _name(item, item["kind"], _text(item, "metadata", "name"))
+            found.append((name, item, cast("Mapping[str, Any]", spec)))
         else:
             others[item["kind"]] += 1
-    shown = {_name(item, _text(item, "kind"), _text(item, "metadata", "name")) for item, _ in found}
-    return [_workload(i, spec) for i, spec in found if not _owners(i) & shown], dict(others)
+    shown = {name for name, _, _ in found}
+    workloads = [
+        _workload(name, spec) for name, item, spec in found if shown.isdisjoint(_owners(item))
+    ]
+    return workloads, dict(others)
 
 
 def _name(item: Mapping[str, Any], kind: str, name: str) -> str:
@@ -137,49 +149,49 @@ def _name(item: Mapping[str, Any], kind: str, name: str) -> str:
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def _owners(item: Mapping[str, Any]) -> set[str]:
-    """Return what the object belongs to: its owner, and for a ReplicaSet the Deployment too."""
-    owners: set[str] = set()
-    for each in _each(item, "metadata", "ownerReferences"):
+def _owners(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the object belongs to: its owner, and for a ReplicaSet the Deployment too."""
+    for each in _list(dict, item, "metadata", "ownerReferences"):
         kind, name = _text(each, "kind"), _text(each, "name")
-        owners.add(_name(item, kind, name))
+        yield _name(item, kind, name)
         if kind == "ReplicaSet":  # called like its Deployment, with a hash behind
-            owners.add(_name(item, "Deployment", name.rpartition("-")[0]))
-    return owners
+            yield _name(item, "Deployment", name.rpartition("-")[0])
 
 
-def _workload(item: Mapping[str, Any], spec: Mapping[str, Any]) -> Workload:
-    staying = [
-        each for each in _each(spec, "initContainers") if each.get("restartPolicy") == "Always"
-    ]
-    paths = {
-        _text(each, "name"): _text(each, "hostPath", "path") for each in _each(spec, "volumes")
-    }
+def _workload(name: str, spec: Mapping[str, Any]) -> Workload:
+    staying = [e for e in _list(dict, spec, "initContainers") if e.get("restartPolicy") == "Always"]
+    on_node = {_text(e, "name"): _text(e, "hostPath", "path") for e in _list(dict, spec, "volumes")}
     return Workload(
-        name=_name(item, item["kind"], _text(item, "metadata", "name")),
+        name=name,
         node=_text(spec, "nodeName") if spec.get("hostNetwork") is True else None,
         windows=_text(spec, "nodeSelector", "kubernetes.io/os") == "windows",
-        containers=tuple(_container(e, paths) for e in (*_each(spec, "containers"), *staying)),
+        containers=tuple(
+            _container(e, on_node) for e in (*_list(dict, spec, "containers"), *staying)
+        ),
     )
 
 
-def _container(entry: Mapping[str, Any], paths: Mapping[str, str]) -> Container:
+def _container(entry: Mapping[str, Any], on_node: Mapping[str, str]) -> Container:
     env: dict[str, str] = {}
-    for each in _each(entry, "env"):
+    for each in _list(dict, entry, "env"):
         if isinstance(each.get("value"), str):
             env[_text(each, "name")] = expand(each["value"], env)
-    ports = {_text(each, "name"): _number(each, "containerPort") for each in _each(entry, "ports")}
-    mounts = {
-        _text(each, "mountPath"): _text(each, "name") for each in _each(entry, "volumeMounts")
-    }
-    limits = {name: quantity(_at(entry, "resources", "limits", name)) for name in _LIMITS}
+    command = [expand(text, env) for text in _list(str, entry, "command")]
+    args = [expand(text, env) for text in _list(str, entry, "args")]
+    mounts = {_text(e, "mountPath"): _text(e, "name") for e in _list(dict, entry, "volumeMounts")}
+    ports = {_text(e, "name"): _number(e, "containerPort") for e in _list(dict, entry, "ports")}
+    image, _, tag = _text(entry, "image").partition("@")[0].rpartition("/")[2].partition(":")
     return Container(
         name=_text(entry, "name"),
-        image=_text(entry, "image"),
-        command=tuple(expand(text, env) for text in _texts(entry, "command")),
-        args=tuple(expand(text, env) for text in _texts(entry, "args")),
-        volumes={path: paths.get(name) or name for path, name in mounts.items()},
-        limits=limits,
+        image=image,
+        tag=tag,
+        program="".join(command[:1]),
+        args=(*command[1:], *args),
+        volumes={
+            PurePosixPath(path): PurePosixPath(on_node.get(name) or name)
+            for path, name in mounts.items()
+        },
+        limits={n: quantity(_at(entry, "resources", "limits", n)) for n in ("cpu", "memory")},
         probes=tuple(
             _probe(kind, entry[f"{kind}Probe"], ports)
             for kind in ("liveness", "readiness", "startup")
@@ -199,40 +211,28 @@ def _probe(kind: str, entry: object, ports: Mapping[str, int | None]) -> Probe:
         handler=handler,
         port=port if name else _number(action, "port"),
         path=_text(action, "service") if handler == "grpc" else _text(action, "path") or "/",
-        command=tuple(_texts(action, "command")),
+        command=tuple(_list(str, action, "command")),
         # The API server takes zero for "not set".
         settings={
             name: Value(number=number)
             if (number := _number(entry, name))
             else Value(number=default, origin="default of Kubernetes")
-            for name, default in zip(_SETTINGS, _DEFAULTS, strict=True)
+            for name, default in _DEFAULTS.items()
         },
     )
 
 
-_VARIABLE = re.compile(r"\$(\$|\(([^()]*)\))")
-_LONGEST_ARGUMENT = 4096
-"""Values may hold references to others; more than this is no address and no port."""
-
-
 def expand(text: str, env: Mapping[str, str]) -> str:
     """Expand `$(VAR)` as kubelet does: `$$` is a `$`, and an unknown variable stays as it is."""
-
-    def value(match: re.Match[str]) -> str:
-        return "$" if match[1] == "$" else env.get(match[2], match[0])
-
-    return _VARIABLE.sub(value, text[:_LONGEST_ARGUMENT])[:_LONGEST_ARGUMENT]
+    known = {"$": "$"} | {f"({name})": value for name, value in env.items()}
+    text = text[:_LONGEST_ARGUMENT]
+    return _VARIABLE.sub(lambda m: known.get(m[1], m[0]), text)[:_LONGEST_ARGUMENT]
 
 
-_LIMITS = ("cpu", "memory")
-_FACTORS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-_QUANTITY = re.compile(rf"([0-9]{{1,18}}(?:\.[0-9]{{1,18}})?)({'|'.join(_FACTORS)})")
-
-
-def quantity(value: object) -> float | None:
-    """Read a quantity as manifests write them, such as `100m`, `32Mi` or 1; None: it is none."""
+def quantity(value: object) -> float:
+    """Read a quantity as manifests write them, such as `100m` or `32Mi`; infinite: it is none."""
     match = _QUANTITY.fullmatch(str(value))
-    return float(match[1]) * _FACTORS[match[2]] if match else None
+    return float(match[1]) * _FACTORS[match[2]] if match else inf
 
 
 def _at(value: object, *path: str) -> Any:
@@ -251,15 +251,8 @@ def _number(value: object, *path: str) -> int | None:
     return found if type(found) is int and 0 <= found < 2**31 else None  # the API's int32
 
 
-def _list(value: object, *path: str) -> list[object]:
+def _list(kind: type, value: object, *path: str) -> list[Any]:
+    """Return the elements of this kind."""
     found = _at(value, *path)
-    return cast("list[object]", found) if isinstance(found, list) else []
-
-
-def _texts(value: object, *path: str) -> list[str]:
-    return [each for each in _list(value, *path) if isinstance(each, str)]
-
-
-def _each(value: object, *path: str) -> list[Mapping[str, Any]]:
-    found = cast("list[Mapping[str, Any]]", _list(value, *path))
-    return [each for each in found if isinstance(each, dict)]
+    elements = cast("list[Any]", found) if isinstance(found, list) else []
+    return [each for each in elements if isinstance(each, kind)]

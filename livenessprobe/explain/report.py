@@ -57,7 +57,7 @@ class Report:
 
     def json(self) -> str:
         """Return one object, a line of ASCII; seconds are not rounded."""
-        return strconv.without_surrogates(json.dumps(asdict(self))) + "\n"
+        return json.dumps(asdict(self)) + "\n"
 
     def text(self) -> str:
         """Return what a person reads."""
@@ -76,41 +76,39 @@ def _explanation(it: Explanation) -> Iterator[str]:
     now = it.cases[0]
     yield from _wrapped("", f"{it.workload}, container {it.container}")
     for kind, probe in it.probes.items():
-        period, timeout, threshold, delay = (
-            _value(value, unit="" if name == "failureThreshold" else "s")
-            for name, value in probe.settings.items()
+        period, timeout, threshold, delay = map(
+            _value, probe.settings.values(), ("s", "s", "", "s")
         )
         numbers = f"every {period}, timeout {timeout}, threshold {threshold}, delay {delay}"
         yield from _wrapped(f"  {kind:11}", f"{probe.asks} {numbers}")
     version = " v{}.{}".format(*it.version) if it.version else ""
     sidecar = f"{it.sidecar}, {now.program}{version}, asks {it.socket}"
-    timeout = f"--probe-timeout {_value(now.probe_timeout)}"
-    yield from _wrapped(f"  {'sidecar':11}", f"{sidecar}, {timeout}")
+    timeout = f"--probe-timeout {_value(now.probe_timeout, 's')}"
+    yield from _wrapped("  sidecar    ", f"{sidecar}, {timeout}")
     yield from [f"  {now.undecided}"] if now.undecided else _decided(it.cases)
     for program, mistake in it.warnings:
-        swapped = "" if program == now.program else f"with {program}, "
+        swapped = "" if program is now.program else f"with {program}, "
         yield from _wrapped("  warning: ", f"{swapped}{mistake.reason}")
         yield from _wrapped("      set: ", mistake.remedy)
 
 
-def _value(value: Value, *, unit: str = "s") -> str:
+def _value(value: Value, unit: str) -> str:
     origin = "" if value.origin == "set" else f" ({value.origin})"
     return f"{value.number:g}{unit}{origin}"
 
 
 def _decided(cases: Sequence[Case]) -> Iterator[str]:
-    now = cases[0]
-    decided = {f"  with {c.program}": c for c in cases if c is not now and not c.undecided}
+    now, *swapped = cases
+    others = [(f"  with {case.program}", case) for case in swapped if not case.undecided]
     yield _row("a driver that", "is restarted after", "never if over within")
     for fault, decision in now.restarted_after.items():
-        yield _row(fault, *_decision(decision, decision))
-        for label, case in decided.items():
+        for label, case in ((fault.value, now), *others):
             yield _row(label, *_decision(case.restarted_after[fault], decision))
-    for label, case in ({"starts": now} | decided).items():
+    for label, case in (("starts", now), *others):
         start, again = map(_span, case.ready_within or (0, 0))
         within = f"has to be ready within {start}, after a restart {again}"
         yield _row(label, within if case.ready_within else "has until its startup probe fails")
-    for label, case in ({"is healthy": now} | decided).items():
+    for label, case in (("is healthy", now), *others):
         yield _row(label, f"is asked {case.probes_an_hour:g} times an hour at most")
 
 

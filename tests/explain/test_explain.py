@@ -77,26 +77,6 @@ def test_objects_without_any_sidecar_are_no_mistake(
     assert capsys.readouterr().out == "workloads: 0, probed containers explained: 0, warnings: 0\n"
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"kind: Pod", "standard input is not JSON that can be read: Expecting value: line 1"),
-        (b"", "standard input is empty: pipe kubectl get -o json into it, or name files"),
-    ],
-)
-def test_input_that_is_none_makes_it_2(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    data: bytes,
-    message: str,
-) -> None:
-    give(monkeypatch, data)
-    assert __main__.main(["explain"]) == 2
-    printed = capsys.readouterr()
-    assert printed.err.startswith(message)
-    assert printed.out == ""
-
-
 def test_nobody_waits_for_a_person_to_type_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

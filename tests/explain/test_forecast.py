@@ -173,7 +173,7 @@ def test_an_outage_of_a_little_more_may_restart_a_driver() -> None:
     one_caller = (setting for setting in TABLE if setting.readiness is None)
     for setting, policy, script in product(one_caller, FOLLOWING, FAULTS):
         decision = forecast.decide(PROGRAMS[policy], FAULTS[script], settings_of(setting, policy))
-        more = 2 * forecast.RETRY + setting.liveness.period / 8
+        more = 2 * forecast.FOUND_AFTER[Program.REFERENCE] + setting.liveness.period / 8
         if setting.liveness.failure_threshold > 1:
             longer = script_of(script.stages[0].state, decision.spared + more)
             runs.append((setting, policy, longer))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_fields_of_the_wrong_type_count_as_not_there() -> None:
     (workload,), _ = read_workloads([pod.json])
     driver, sidecar = workload.containers
     assert (sidecar.args, sidecar.volumes) == ((), {})
-    assert sidecar.limits == {"cpu": None, "memory": None}
+    assert sidecar.limits == {"cpu": inf, "memory": inf}
     (probe,) = driver.probes
     assert probe.port == "healthz"
     assert [value.number for value in probe.settings.values()] == [10, 1, 3, 10]
@@ -181,13 +182,13 @@ def test_references_are_expanded_as_kubelet_does(text: str, expanded: str) -> No
         ("32Mi", 32 * 2**20),
         ("1.5Gi", 1.5 * 2**30),
         ("50M", 50e6),
-        ("", None),
-        ("-1", None),
-        ("1x", None),
-        ("1e3", None),
-        ("1\n", None),
-        ("9" * 99, None),
+        ("", inf),
+        ("-1", inf),
+        ("1x", inf),
+        ("1e3", inf),
+        ("1\n", inf),
+        ("9" * 99, inf),
     ],
 )
-def test_quantities_are_read_as_kubernetes_does(text: str | int, number: float | None) -> None:
-    assert quantity(text) == (None if number is None else pytest.approx(number))
+def test_quantities_are_read_as_kubernetes_does(text: str | int, number: float) -> None:
+    assert quantity(text) == pytest.approx(number)

@@ -44,8 +44,8 @@ Pod kube-system/example-csi, container driver
     with this program                   has to be ready within 17s, after a restart 17s
   is healthy                            is asked 1800 times an hour at most
     with this program                   is asked 1800 times an hour at most
-  warning: with this program, periodSeconds is shorter than --probe-timeout: look how soon after a
-           restart the driver has to be ready
+  warning: with this program, periodSeconds is shorter than --probe-timeout: look how soon a driver
+           has to be ready
       set: periodSeconds: 4, or a higher failureThreshold
 
 workloads: 1, probed containers explained: 1, warnings: 1

@@ -13,8 +13,7 @@ from tests.explain.pods import OURS, Pod
 
 def found(pod: Pod) -> tuple[list[Subject], list[str]]:
     (workload,), _ = read_workloads([pod.json])
-    subjects, _, skipped = find(workload)
-    return subjects, skipped
+    return find([workload])
 
 
 def only(pod: Pod) -> Subject:
@@ -51,7 +50,7 @@ def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it()
 def test_a_sidecar_is_known_by_image_command_or_name(changes: dict[str, Any]) -> None:
     pod = Pod()
     pod.sidecar |= changes
-    assert only(pod).sidecar.container.image == pod.sidecar["image"]
+    assert only(pod).sidecar.container.name == pod.sidecar["name"]
 
 
 def test_other_sidecars_are_none() -> None:
@@ -82,7 +81,7 @@ def test_a_probe_asks_a_port_by_number_or_by_a_name_of_its_container(
     pod.probe["httpGet"]["port"] = port
     pod.driver["ports"] = ports
     pod.sidecar["args"] = args
-    assert only(pod).sidecar.endpoint[1] == 29603
+    assert only(pod).sidecar.port == 29603
 
 
 def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
@@ -98,7 +97,7 @@ def test_a_check_needs_no_sidecar() -> None:
     pod.driver["livenessProbe"] = {"exec": {"command": [*command, "--probe-timeout=5s"]}}
     pod.spec["containers"].remove(pod.sidecar)
     subject = only(pod)
-    assert subject.program is Program.CHECK
+    assert subject.sidecar.program is Program.CHECK
     assert subject.sidecar.socket == "/csi/csi.sock"
     assert case_of(subject, Program.CHECK).probe_timeout == Value(number=5.0)
     pod.driver["livenessProbe"] = {"exec": {"command": ["/bin/other", "check"]}}
@@ -175,7 +174,7 @@ def test_the_default_of_the_probe_timeout_is_that_of_the_version(
     image: str, version: tuple[int, int] | None, probe_timeout: Value
 ) -> None:
     subject = subject_of(image)
-    assert subject.program is Program.REFERENCE
+    assert subject.sidecar.program is Program.REFERENCE
     assert subject.sidecar.version == version
     assert case_of(subject, Program.REFERENCE).probe_timeout == probe_timeout
     ours = Value(number=3.0, origin="default of this program")
@@ -232,7 +231,7 @@ def test_this_program_is_known_by_its_tag_its_flags_or_what_it_is_asked(
     pod = Pod()
     pod.sidecar |= {"image": image, "args": args}
     pod.probe["httpGet"]["path"] = path
-    assert only(pod).program is program
+    assert only(pod).sidecar.program is program
 
 
 @pytest.mark.parametrize(
