@@ -254,5 +254,5 @@ def _number(value: object, *path: str) -> int | None:
 def _list(kind: type, value: object, *path: str) -> list[Any]:
     """Return the elements of this kind."""
     found = _at(value, *path)
-    elements = cast("list[Any]", found) if isinstance(found, list) else []
+    elements = cast("list[object]", found) if isinstance(found, list) else []
     return [each for each in elements if isinstance(each, kind)]

@@ -112,13 +112,12 @@ def find(workloads: Sequence[Workload]) -> tuple[list[Subject], list[str]]:
     ]
     # Where a check runs in the sidecar's own container, nobody has to ask its port.
     explained = {id(subject.sidecar.container) for subject in subjects}
-    skipped = {
-        id(
-            s.container
-        ): f"{s.workload.name}, sidecar {s.container.name}: {s.problem or _unasked(s)}"
-        for s in sidecars
-        if id(s.container) not in explained
-    }
+    skipped: dict[int, str] = {}
+    for sidecar in sidecars:
+        name, container = sidecar.workload.name, sidecar.container
+        if id(container) not in explained:
+            reason = sidecar.problem or _unasked(sidecar)
+            skipped[id(container)] = f"{name}, sidecar {container.name}: {reason}"
     return subjects, list(skipped.values())
 
 

@@ -108,13 +108,6 @@ MANIFESTS: list[tuple[str, bool, Change, str, str]] = [
     (
         "flags",
         True,
-        lambda pod: pod.sidecar["args"].append("--probe-timeout=1ms"),
-        'ends at its start: --probe-timeout="1ms" is too short',
-        "args without what it refuses",
-    ),
-    (
-        "flags",
-        True,
         lambda pod: pod.sidecar["args"].append("--log-text-split-stream"),
         "ends at its start: LoggingConfiguration is invalid: options.text.splitStream: Forbidden",
         "args without what it refuses",

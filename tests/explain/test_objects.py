@@ -37,19 +37,11 @@ def test_objects_come_alone_or_in_lists_and_there_may_be_several_documents(
     assert read(*documents) == ["Pod kube-system/example-csi"] * 2
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
-        ("DaemonSet", {"spec": {"template": {"spec": Pod().spec}}}),
-        ("Deployment", {"spec": {"template": {"spec": Pod().spec}}}),
-        ("StatefulSet", {"spec": {"template": {"spec": Pod().spec}}}),
-        ("Pod", {"spec": Pod().spec}),
-    ],
-)
-def test_a_workload_has_its_containers_from_its_template(kind: str, fields: dict[str, Any]) -> None:
-    (workload,), _ = read_workloads([{"kind": kind, "metadata": {"name": "csi"}, **fields}])
-    assert workload.name == f"{kind} csi"
-    assert [container.name for container in workload.containers] == ["driver", "liveness-probe"]
+def test_a_workload_has_its_containers_from_its_template() -> None:
+    workloads, _ = read_workloads([Pod().in_template("StatefulSet"), Pod().json])
+    for workload, kind in zip(workloads, ("StatefulSet", "Pod"), strict=True):
+        assert workload.name == f"{kind} kube-system/example-csi"
+        assert [each.name for each in workload.containers] == ["driver", "liveness-probe"]
 
 
 def test_what_a_shown_workload_owns_is_not_repeated() -> None:

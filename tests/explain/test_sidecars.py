@@ -148,34 +148,21 @@ def subject_of(image: str, *args: str) -> Subject:
 
 
 @pytest.mark.parametrize(
-    ("image", "version", "probe_timeout"),
+    ("image", "version", "seconds", "origin"),
     [
-        (
-            "quay.io/k8scsi/livenessprobe:v1.1.0",
-            (1, 1),
-            Value(number=1.0, origin="default of v1.1"),
-        ),
-        ("livenessprobe:v2.16.0", (2, 16), Value(number=1.0, origin="default of v2.16")),
-        ("livenessprobe:v2.17.0-eksbuild.3", (2, 17), Value(number=3.0, origin="default of v2.17")),
-        ("livenessprobe:2.19", (2, 19), Value(number=3.0, origin="default of v2.19")),
-        (
-            "livenessprobe:latest",
-            None,
-            Value(number=3.0, origin="default since v2.17, the image tells no version"),
-        ),
-        (
-            "livenessprobe@sha256:12",
-            None,
-            Value(number=3.0, origin="default since v2.17, the image tells no version"),
-        ),
+        ("quay.io/k8scsi/livenessprobe:v1.1.0", (1, 1), 1.0, "default of v1.1"),
+        ("livenessprobe:v2.16.0", (2, 16), 1.0, "default of v2.16"),
+        ("livenessprobe:v2.17.0-eksbuild.3", (2, 17), 3.0, "default of v2.17"),
+        ("livenessprobe:2.19", (2, 19), 3.0, "default of v2.19"),
+        ("livenessprobe@sha256:12", None, 3.0, "default since v2.17, the image tells no version"),
     ],
 )
 def test_the_default_of_the_probe_timeout_is_that_of_the_version(
-    image: str, version: tuple[int, int] | None, probe_timeout: Value
+    image: str, version: tuple[int, int] | None, seconds: float, origin: str
 ) -> None:
     subject = subject_of(image)
-    assert subject.sidecar.program is Program.REFERENCE
     assert subject.sidecar.version == version
+    probe_timeout = Value(number=seconds, origin=origin)
     assert case_of(subject, Program.REFERENCE).probe_timeout == probe_timeout
     ours = Value(number=3.0, origin="default of this program")
     assert case_of(subject, Program.OURS).probe_timeout == ours
@@ -237,11 +224,7 @@ def test_this_program_is_known_by_its_tag_its_flags_or_what_it_is_asked(
 @pytest.mark.parametrize(
     ("handler", "ours", "reference"),
     [
-        (
-            {"httpGet": {"path": "/healthz?verbose", "port": 9808}},
-            "healthz",
-            "healthz",
-        ),
+        ({"httpGet": {"path": "/healthz?verbose", "port": 9808}}, "healthz", "healthz"),
         ({"httpGet": {"path": "/livez", "port": 9808}}, "livez", ""),
         ({"httpGet": {"path": "/readyz", "port": 9808}}, "readyz", ""),
         ({"httpGet": {"port": 9808}}, "", ""),
