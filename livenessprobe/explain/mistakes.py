@@ -135,8 +135,9 @@ def _shares_socket(subject: Subject) -> bool:
     is_known = socket.is_absolute() and "$" not in subject.sidecar.socket
     if not is_known or is_sidecar(driver) or driver is sidecar:
         return True
-    mounted = next((each for each in socket.parents if each in sidecar.volumes), None)
+    volumes = {PurePosixPath(path): volume for path, volume in sidecar.volumes.items()}
+    mounted = next((each for each in socket.parents if each in volumes), None)
     if mounted is None:
         return False
-    on_node = sidecar.volumes[mounted] / socket.relative_to(mounted)
-    return any(volume in on_node.parents for volume in driver.volumes.values())
+    on_node = PurePosixPath(volumes[mounted]) / socket.relative_to(mounted)
+    return any(PurePosixPath(volume) in on_node.parents for volume in driver.volumes.values())

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from math import inf
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Container:
     tag: str  # of the image
     program: str  # what its command runs; empty: what the image says
     args: tuple[str, ...]  # of the command and behind it, with $(VAR) expanded as far as known
-    volumes: Mapping[PurePosixPath, PurePosixPath]  # by mount point: the path on the node, or name
+    volumes: Mapping[str, str]  # by where they are mounted: their paths on the node, or their names
     limits: Mapping[str, float]  # in CPUs and bytes; infinite: none
     probes: tuple[Probe, ...]
 
@@ -187,10 +186,7 @@ def _container(entry: Mapping[str, Any], on_node: Mapping[str, str]) -> Containe
         tag=tag,
         program="".join(command[:1]),
         args=(*command[1:], *args),
-        volumes={
-            PurePosixPath(path): PurePosixPath(on_node.get(name) or name)
-            for path, name in mounts.items()
-        },
+        volumes={path: on_node.get(name) or name for path, name in mounts.items()},
         limits={n: quantity(_at(entry, "resources", "limits", n)) for n in ("cpu", "memory")},
         probes=tuple(
             _probe(kind, entry[f"{kind}Probe"], ports)
