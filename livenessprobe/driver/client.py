@@ -14,6 +14,7 @@ is a bug of this program and is not caught here.
 from __future__ import annotations
 
 import math
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -75,9 +76,6 @@ class Driver:
         # A thread that is abandoned in a hanging file system keeps the only token.
         self._look_limiter = trio.CapacityLimiter(1)
 
-    def __repr__(self) -> str:
-        return f"<Driver {self._socket_path!r}>"
-
     async def probe(self, timeout: float) -> bool:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.Probe`; return whether the driver is ready. Raises `DriverError`.
 
@@ -90,15 +88,9 @@ class Driver:
             return reply.ready is not False  # CSI: absent means ready
 
         self._get_name_scope.cancel()
-        try:
-            self._call_lock.acquire_nowait()  # the usual case, without a checkpoint's cost
-        except trio.WouldBlock:
-            await self._call_lock.acquire()
-        try:
+        async with self._call_lock:
             self._held.close()
             return await self._call(call, timeout)
-        finally:
-            self._call_lock.release()
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
         """Call `Identity.GetPluginInfo`; return the driver's name. Raises `DriverError`.
@@ -198,10 +190,8 @@ async def _call(
     As grpc-go does, repeats once a call that the driver did not process (gRFC A6, transparent
     retries).
     """
-    try:
+    with suppress(UnprocessedError):
         return await _attempt(CallChannel(path, timeout, idle), call)
-    except UnprocessedError:
-        pass
     try:
         return await _attempt(CallChannel(path, timeout, None), call)
     except UnprocessedError as error:
@@ -211,10 +201,8 @@ async def _call(
 async def _attempt(
     channel: CallChannel, call: Callable[[Channel], Awaitable[T]]
 ) -> tuple[T, IdleConnection | None]:
-    try:
+    async with aclosing(channel):
         return await call(channel), await channel.detach()
-    finally:
-        await channel.aclose()
 
 
 async def _unary(channel: Channel, method: str, request: object, reply_type: type[T]) -> T:

@@ -224,10 +224,6 @@ async def test_a_bug_while_a_reply_is_read_is_none_either(
     caplog.clear()  # asyncio logs it too
 
 
-def test_repr(csi_socket: Path) -> None:
-    assert repr(Driver(str(csi_socket))) == f"<Driver '{csi_socket}'>"
-
-
 def reply(
     *trailers: tuple[str, str | bytes],
     status: str = "200",
