@@ -33,7 +33,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _PREFIX = struct.Struct(">BI")  # of each message: Compressed-Flag and Message-Length
 _GRPC = "application/grpc"
 _HTTP_STATUSES = {status.value for status in HTTPStatus}
-_INTEGER = re.compile(r"([+-]?)(?=[0-9])0*+([0-9]*)")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class Reply:
@@ -109,10 +109,9 @@ class Reply:
             if self._http_status not in ("", "200"):
                 raise _http_error(self._http_status)
             raise RPCError("Unknown", "the driver sent no grpc-status")
-        try:
-            code = _parse_int("strconv.ParseInt", value, bits=32)
-        except ValueError as error:
-            raise RPCError("Unknown", f"transport: malformed grpc-status: {error}") from error
+        code = _integer(value)
+        if code is None:
+            raise RPCError("Unknown", f"transport: malformed grpc-status: {quote(value)}")
         text = decode_grpc_message(trailers.get("grpc-message", ""))
         if code not in GO_STATUS:
             raise RPCError("Unknown", f"grpc-status {code}: {text}")
@@ -134,26 +133,17 @@ def _check_content_type(headers: Mapping[str, str]) -> None:
 
 
 def _http_error(status: str, details: str = "") -> RPCError:
-    try:
-        code = _parse_int("strconv.Atoi", status, bits=64)
-    except ValueError as error:
-        return RPCError("Internal", f"transport: malformed http-status: {error}")
+    code = _integer(status)
+    if code is None:
+        return RPCError("Internal", f"transport: malformed http-status: {quote(status)}")
     phrase = HTTPStatus(code).phrase if code in _HTTP_STATUSES else ""
     text = f"unexpected HTTP status code received from server: {code} ({phrase}){details}"
     return RPCError(HTTP_STATUS.get(code, "Unknown"), text)
 
 
-def _parse_int(function: str, text: str, *, bits: int) -> int:
-    """Convert as this function of Go does. Raises `ValueError` with Go's words."""
-    match = _INTEGER.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{function}: parsing {quote(text)}: invalid syntax")
-    sign, digits = match.groups()
-    # int() refuses thousands of digits. A number that has more than these 20 is out of range too.
-    number = int(f"{sign}0{digits[:20]}")
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise ValueError(f"{function}: parsing {quote(text)}: value out of range")
-    return number
+def _integer(text: str) -> int | None:
+    """Return a decimal number; None for anything else that int() takes or chokes on."""
+    return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def _check_metadata(fields: Fields) -> None:

@@ -254,7 +254,7 @@ GOOD_REPLIES = {
     ),
     "a status before the message too": trailers_only(OK, end=False) + peer.READY + peer.STATUS_0,
     "an encoding that is not used": reply(OK, encoding="gzip"),
-    "a status of many zeros": reply(("grpc-status", 5000 * "0")),
+    "a status of two zeros": reply(("grpc-status", "00")),
     "unread details": reply(OK, ("grpc-status-details-bin", "!")),
 }
 
@@ -300,20 +300,7 @@ HEADER_FAULTS = {
     "no number": (
         reply(OK, status="200x", content_type="text/html"),
         "Internal",
-        'transport: malformed http-status: strconv.Atoi: parsing "200x": invalid syntax',
-    ),
-    "an HTTP status that does not fit into 64 bits": (
-        reply(OK, status="9223372036854775808", content_type="text/html"),
-        "Internal",
-        (
-            'transport: malformed http-status: strconv.Atoi: parsing "9223372036854775808": '
-            "value out of range"
-        ),
-    ),
-    "an HTTP status of many zeros": (
-        reply(OK, status=5000 * "0" + "404", content_type="text/html"),
-        "Unimplemented",
-        unexpected("404 (Not Found)", "text/html"),
+        'transport: malformed http-status: "200x"',
     ),
     "HTTP 503 as gRPC without grpc-status": (
         trailers_only(status="503"),
@@ -358,25 +345,13 @@ HEADER_FAULTS = {
     "grpc-status is no number": (
         reply(("grpc-status", "zero")),
         "Unknown",
-        'transport: malformed grpc-status: strconv.ParseInt: parsing "zero": invalid syntax',
+        'transport: malformed grpc-status: "zero"',
     ),
-    "grpc-status does not fit into 32 bits": (
-        reply(("grpc-status", "2147483648")),
+    "grpc-status below zero": (reply(("grpc-status", "-1")), "Unknown", "grpc-status -1: "),
+    "grpc-status is a number for Python only": (
+        reply(("grpc-status", "0_0")),
         "Unknown",
-        (
-            'transport: malformed grpc-status: strconv.ParseInt: parsing "2147483648": '
-            "value out of range"
-        ),
-    ),
-    "grpc-status is the largest of 32 bits": (
-        reply(("grpc-status", "+2147483647")),
-        "Unknown",
-        "grpc-status 2147483647: ",
-    ),
-    "grpc-status is the smallest of 32 bits": (
-        reply(("grpc-status", "-2147483648")),
-        "Unknown",
-        "grpc-status -2147483648: ",
+        'transport: malformed grpc-status: "0_0"',
     ),
     "unknown grpc-status": (
         reply(("grpc-status", "77"), ("grpc-message", "hello")),
