@@ -178,7 +178,8 @@ def test_an_address_that_cannot_be_listened_on_is_one_log_line(
         capsys.readouterr()
         .err.splitlines()[-1]
         .endswith(
-            '"Failed to start http server" err="listen tcp: address 9918: missing port in address"'
+            '"Failed to start http server" err="listen tcp: address 9918: '
+            'want host:port or [IPv6 address]:port, such as :9808"'
         )
     )
 

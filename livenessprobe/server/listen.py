@@ -18,23 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from livenessprobe import klog
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # As in Go, each of these stands for both families.
 _EVERY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - the user's choice
-
-# Go's words for an address that is not "host:port"; the first form that matches counts.
-_MALFORMED = (
-    (r"[^:]*", "missing port"),
-    (r"\[[^]]*", "missing ']'"),
-    (r"\[[^]]*\]([^:].*)?", "missing port"),
-    (r"(\[[^]]*\]|[^[].*)?:.*:.*", "too many colons"),
-    (r".+\[.*", "unexpected '['"),
-    (r"(?s).*", "unexpected ']'"),
-)
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _HIGHEST_PORT = 65535
@@ -46,11 +34,9 @@ _NO_SUCH_PROTOCOL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 ATTEMPTS = 10
 """How many ports to try, if a port that is free for one address is taken for another one."""
 
-log = klog.get_logger(__name__)
-
 
 class ListenError(Exception):
-    """An address cannot be listened on. The message is Go's."""
+    """An address cannot be listened on. The message begins as Go's does."""
 
 
 class PortTakenError(ListenError):
@@ -104,9 +90,10 @@ def _listen_on_each(addresses: Sequence[Address], port: int) -> list[socket.sock
 def _listen(address: Address, port: int) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM)
     try:
-        _reuse_address(listener)
-        if address.ip == "::":
-            _leave_out_ipv4(listener)
+        with suppress(OSError):  # a port that was used just now may be refused then
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.ip == "::":  # IPv4 has a socket of its own
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         flow_and_scope = (0, address.scope) if address.family == socket.AF_INET6 else ()
         listener.bind((address.ip, port, *flow_and_scope))
         listener.listen()
@@ -114,23 +101,6 @@ def _listen(address: Address, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _reuse_address(listener: socket.socket) -> None:
-    """Allow a port whose earlier connections the kernel still keeps in TIME_WAIT."""
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    except OSError as error:
-        log.info("Listening without SO_REUSEADDR", v=2, err=error)
-
-
-def _leave_out_ipv4(listener: socket.socket) -> None:
-    """Listen on IPv6 only, as IPv4 has a socket of its own."""
-    try:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    except OSError as error:
-        log.info("Listening on IPv4 only, without IPV6_V6ONLY", v=2, err=error)
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)) from error
 
 
 def bound_address(listener: socket.socket) -> str:
@@ -151,8 +121,8 @@ def _shown(ip: str, port: int, scope: int) -> str:
 def _split(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([^][]*)\]|([^][:]*)):([^][:]*)", address)
     if match is None:
-        problem = next(problem for form, problem in _MALFORMED if re.fullmatch(form, address))
-        raise ListenError(f"listen tcp: address {address}: {problem} in address")
+        forms = "want host:port or [IPv6 address]:port, such as :9808"
+        raise ListenError(f"listen tcp: address {address}: {forms}")
     ip, name, port = match.groups()
     return ip or name or "", _port(port)
 

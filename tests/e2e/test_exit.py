@@ -38,7 +38,7 @@ WRONG_CONFIGURATIONS = [
         "Only one of `--metrics-address` and `--http-endpoint` can be explicitly set",
     ),
     (["--logging-format=xml"], "Unsupported log format"),
-    (["--http-endpoint=9918"], "missing port in address"),
+    (["--http-endpoint=9918"], "address 9918: want host:port"),
     (["--health-port=99999"], "invalid port"),
     (["--http-endpoint=no-such-host.invalid:9918"], "no-such-host.invalid"),
     ([HTTP, "--metrics-path=metrics"], "metrics-path"),

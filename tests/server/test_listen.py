@@ -123,23 +123,21 @@ async def test_a_port_is_a_number_or_a_service(port: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        *("", "9918", "localhost", "[::1]", "[::1]9918", "[::1"),
+        *("a:b:c", "::1:80", "[::1]:80:80", "http://localhost:80"),
+        *("a[b]:80", "[a[b]:80", "a]:80", "localhost:80]", "\n]:80"),
+    ],
+)
+async def test_a_malformed_address_is_refused_with_the_forms_that_there_are(address: str) -> None:
+    forms = "want host:port or [IPv6 address]:port, such as :9808"
+    assert await refusal_of(address) == f"listen tcp: address {address}: {forms}"
+
+
+@pytest.mark.parametrize(
     ("address", "refusal"),
     [
-        ("", "address : missing port in address"),
-        ("9918", "address 9918: missing port in address"),
-        ("localhost", "address localhost: missing port in address"),
-        ("[::1]", "address [::1]: missing port in address"),
-        ("[::1]9918", "address [::1]9918: missing port in address"),
-        ("[::1", "address [::1: missing ']' in address"),
-        ("a:b:c", "address a:b:c: too many colons in address"),
-        ("::1:80", "address ::1:80: too many colons in address"),
-        ("[::1]:80:80", "address [::1]:80:80: too many colons in address"),
-        ("http://localhost:80", "address http://localhost:80: too many colons in address"),
-        ("a[b]:80", "address a[b]:80: unexpected '[' in address"),
-        ("[a[b]:80", "address [a[b]:80: unexpected '[' in address"),
-        ("a]:80", "address a]:80: unexpected ']' in address"),
-        ("localhost:80]", "address localhost:80]: unexpected ']' in address"),
-        ("\n]:80", "address \n]:80: unexpected ']' in address"),
         (":65536", "address 65536: invalid port"),
         (":99999", "address 99999: invalid port"),
         (":-1", "address -1: invalid port"),
@@ -154,7 +152,9 @@ async def test_a_port_is_a_number_or_a_service(port: str, number: int) -> None:
         ("x" * 70 + ":80", f"lookup {'x' * 70}: no such host"),
     ],
 )
-async def test_a_malformed_address_is_refused_in_gos_words(address: str, refusal: str) -> None:
+async def test_a_port_or_host_that_there_is_none_of_is_refused_in_gos_words(
+    address: str, refusal: str
+) -> None:
     assert await refusal_of(address) == f"listen tcp: {refusal}"
 
 
@@ -270,15 +270,6 @@ async def test_a_host_without_ipv6_refuses_its_addresses(old_host: type[OldHost]
     assert await refusal_of("[::1]:80") == (
         "listen tcp [::1]:80: bind: address family not supported by protocol"
     )
-
-
-async def test_a_host_that_cannot_part_the_families_listens_on_ipv4(
-    old_host: type[OldHost],
-) -> None:
-    old_host.refused = (socket.IPV6_V6ONLY,)
-    listeners = await open_listeners(":0")
-    assert [listener.getsockname()[0] for listener in listeners] == [ANY_V4]
-    close(listeners)
 
 
 async def test_an_address_may_be_listened_on_without_reusing_it(old_host: type[OldHost]) -> None:
