@@ -110,7 +110,8 @@ class Driver:
                     name = await self._call(call, timeout, idle)
                 except DriverUnreachableError:
                     if idle is not None:  # the driver ended it: `wait_disconnected` returns that
-                        self._held.hold(IdleConnection(sock=socket_at_eof(), http2=idle.http2))
+                        with suppress(OSError):  # no descriptor is left: the next Probe finds out
+                            self._held.hold(IdleConnection(sock=socket_at_eof(), http2=idle.http2))
                     raise
                 finally:
                     if idle is not None:

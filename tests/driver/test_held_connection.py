@@ -1,6 +1,8 @@
 """The connection that an answered Probe leaves open, and drivers that end it, well or badly."""
 
 import asyncio
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -427,7 +429,13 @@ async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
     assert errors == ["Canceled"] * 3
 
 
-async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driver) -> None:
+@pytest.mark.parametrize("descriptors_left", [True, False])
+async def test_an_end_during_get_name_is_reported_if_a_descriptor_is_left(
+    csi_socket: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch, *, descriptors_left: bool
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
     async def script(stream: trio.SocketStream) -> None:
         await answer(VALID, hang_up=True)(stream)
         await refuse_and_remove(stream)
@@ -440,9 +448,12 @@ async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driv
 
     async with listening(csi_socket, script), driven(driver) as it:
         assert await it.probe()
+        if not descriptors_left:
+            monkeypatch.setattr(socket, "socketpair", fail)
         with pytest.raises(DriverUnreachableError):
             await driver.get_name(PATIENCE)
-        await it.hears(1)
+        monkeypatch.undo()
+        await it.hears(int(descriptors_left))
         await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
 
 
