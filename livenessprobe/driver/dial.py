@@ -93,8 +93,6 @@ def _missing(path: Path) -> str:
     directory = path.parent
     if not directory.is_dir():
         return f"no such directory: {directory}, where the driver's volume should be mounted"
-    if path.exists():
-        raise FileExistsError  # created since the attempt
     if _is_in_a_volume(directory):
         return f"no such file: the driver has made no socket of this name in {directory}"
     where = f"{directory}, which is not a mounted volume"

@@ -168,12 +168,6 @@ def test_what_went_away_meanwhile_has_the_kernels_reason(path: Path) -> None:
     assert _reason(str(path), refused) == "Connection refused"
 
 
-def test_what_is_there_since_has_the_kernels_reason(path: Path) -> None:
-    left_behind(path)
-    missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
-    assert _reason(str(path), missing) == "No such file or directory"
-
-
 def test_what_owner_and_mode_allow_is_forbidden_by_something_else(path: Path) -> None:
     """The kernel's answer stands in for a security module, which a test cannot load."""
     left_behind(path)
