@@ -24,14 +24,14 @@ RESET_STATUS = dict.fromkeys(ErrorCodes, "Internal") | {
 }
 """The status for a RST_STREAM frame by its error code; for any other code it is Unknown."""
 
-HTTP_STATUS = {
-    HTTPStatus.BAD_REQUEST.value: "Internal",
-    HTTPStatus.UNAUTHORIZED.value: "Unauthenticated",
-    HTTPStatus.FORBIDDEN.value: "PermissionDenied",
-    HTTPStatus.NOT_FOUND.value: "Unimplemented",
-    HTTPStatus.TOO_MANY_REQUESTS.value: "Unavailable",
-    HTTPStatus.BAD_GATEWAY.value: "Unavailable",
-    HTTPStatus.SERVICE_UNAVAILABLE.value: "Unavailable",
-    HTTPStatus.GATEWAY_TIMEOUT.value: "Unavailable",
+HTTP_STATUS: dict[int, str] = {
+    HTTPStatus.BAD_REQUEST: "Internal",
+    HTTPStatus.UNAUTHORIZED: "Unauthenticated",
+    HTTPStatus.FORBIDDEN: "PermissionDenied",
+    HTTPStatus.NOT_FOUND: "Unimplemented",
+    HTTPStatus.TOO_MANY_REQUESTS: "Unavailable",
+    HTTPStatus.BAD_GATEWAY: "Unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Unavailable",
+    HTTPStatus.GATEWAY_TIMEOUT: "Unavailable",
 }
 """The status for a reply without grpc-status by its HTTP status; for others it is Unknown."""

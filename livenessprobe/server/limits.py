@@ -54,10 +54,7 @@ _FRAME_HEADER_BYTES, _LENGTH_BYTES, _CONTINUATION = 9, 3, 9  # RFC 9113, 4.1 and
 
 
 class AbuseError(Exception):
-    """A client sends what no honest client does.
-
-    HTTP/1 answers it with 400, HTTP/2 with ENHANCE_YOUR_CALM.
-    """
+    """A client exceeds a limit; HTTP/1 answers it with 400, HTTP/2 with ENHANCE_YOUR_CALM."""
 
 
 def is_one_head(received: bytes) -> bool:
@@ -68,8 +65,6 @@ def is_one_head(received: bytes) -> bool:
 
 class _Input:
     """The bytes that were received and are not handled yet."""
-
-    __slots__ = ("unread",)
 
     def __init__(self, received: bytes) -> None:
         self.unread = received
@@ -85,8 +80,6 @@ class _Input:
 
 class Http1Input(_Input):
     """Chunks of a body while `receives_body` says so, else up to the end of a head."""
-
-    __slots__ = ("_receives_body", "_tail")
 
     def __init__(self, received: bytes, receives_body: Callable[[], bool]) -> None:
         super().__init__(received)
@@ -118,8 +111,6 @@ class Http1Input(_Input):
 class Http2Input(_Input):
     """Frames, the preface before the first of them."""
 
-    __slots__ = ("_block_bytes", "_remaining")
-
     def __init__(self, received: bytes) -> None:
         super().__init__(received)
         self._remaining = PREFACE_BYTES
@@ -140,10 +131,8 @@ class Http2Input(_Input):
         return chunk
 
     def _start_frame(self) -> None:
-        length, kind = (
-            int.from_bytes(self.unread[:_LENGTH_BYTES], "big"),
-            self.unread[_LENGTH_BYTES],
-        )
+        length = int.from_bytes(self.unread[:_LENGTH_BYTES], "big")
+        kind = self.unread[_LENGTH_BYTES]
         self._block_bytes = length + (self._block_bytes if kind == _CONTINUATION else 0)
         if self._block_bytes > FRAME_BYTES:
             raise AbuseError(f"a frame or header block of {self._block_bytes} bytes")
