@@ -14,7 +14,7 @@ import os
 import re
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -48,8 +48,12 @@ class Address(NamedTuple):
 
     family: int
     ip: str
-    scope: int
-    """The number of the interface, for a link-local address of IPv6."""
+    flow_and_scope: tuple[int, ...]
+    """The flow label and the number of the interface; IPv6 only."""
+
+    def with_port(self, port: int) -> tuple[Any, ...]:
+        """Return the address and a port in the form of the socket module."""
+        return (self.ip, port, *self.flow_and_scope)
 
 
 async def open_listeners(address: str) -> list[socket.socket]:
@@ -73,7 +77,7 @@ def _listen_on_each(addresses: Sequence[Address], port: int) -> list[socket.sock
         try:
             listeners.append(_listen(address, port))
         except OSError as refusal:
-            refusals.append((_shown(address.ip, port, address.scope), refusal))
+            refusals.append((_shown(address.with_port(port)), refusal))
         else:
             port = listeners[0].getsockname()[1]
     fatal = [(where, why) for where, why in refusals if why.errno not in _NO_SUCH_PROTOCOL]
@@ -94,8 +98,7 @@ def _listen(address: Address, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.ip == "::":  # IPv4 has a socket of its own
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        flow_and_scope = (0, address.scope) if address.family == socket.AF_INET6 else ()
-        listener.bind((address.ip, port, *flow_and_scope))
+        listener.bind(address.with_port(port))
         listener.listen()
     except BaseException:
         listener.close()
@@ -105,8 +108,7 @@ def _listen(address: Address, port: int) -> socket.socket:
 
 def bound_address(listener: socket.socket) -> str:
     """Return the address of a listening socket as text."""
-    ip, port, *flow_and_scope = listener.getsockname()
-    return _shown(ip, port, scope=sum(flow_and_scope[1:]))
+    return _shown(listener.getsockname())
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -114,8 +116,9 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _shown(ip: str, port: int, scope: int) -> str:
-    return join_host_port(f"{ip}%{socket.if_indextoname(scope)}" if scope else ip, port)
+def _shown(address: tuple[Any, ...]) -> str:
+    host, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return join_host_port(host, address[1])
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -153,7 +156,7 @@ async def _resolve(host: str) -> list[Address]:
     except UnicodeError as error:  # characters or a length that no name has
         raise ListenError(f"listen tcp: lookup {host}: no such host") from error
     addresses = (
-        Address(family, str(ip), sum(flow_and_scope[1:]))
+        Address(family, str(ip), tuple(flow_and_scope))
         for family, *_, (ip, _port, *flow_and_scope) in found
     )
     return list(dict.fromkeys(addresses))
