@@ -56,8 +56,6 @@ DEADLINE_GRACE = 1
 With equal deadlines it would be chance whether the driver or this program ends the call first.
 """
 
-_PROBE_REQUEST = ProbeRequest()  # made once, since betterproto is slow
-
 
 class Driver:
     """The CSI driver that listens on the UNIX socket at `socket_path`. The owner closes it.
@@ -84,7 +82,7 @@ class Driver:
 
         async def call(channel: Channel) -> bool:
             self._socket_file.note()  # in the worker thread, since the file system may hang
-            reply = await _unary(channel, "Probe", _PROBE_REQUEST, ProbeResponse)
+            reply = await _unary(channel, "Probe", ProbeRequest(), ProbeResponse)
             return reply.ready is not False  # CSI: absent means ready
 
         self._get_name_scope.cancel()
@@ -162,7 +160,7 @@ class Driver:
         seconds: float,
         idle: IdleConnection | None = None,
     ) -> T:
-        run = partial(_call, self._socket_path, _wire_timeout(seconds), idle, call)
+        run = partial(_call_or_retry, self._socket_path, _wire_timeout(seconds), idle, call)
         try:
             result, idle = await self._loops.run(run)
         except OSError as error:  # no thread, or no descriptor for the event loop
@@ -180,7 +178,7 @@ def _wire_timeout(seconds: float) -> str:
     return f"{min(1000 * (math.ceil(seconds) + DEADLINE_GRACE), 99_999_999)}m"
 
 
-async def _call(
+async def _call_or_retry(
     path: str,
     timeout: str,  # noqa: ASYNC109 - sent as it is
     idle: IdleConnection | None,

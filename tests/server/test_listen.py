@@ -14,7 +14,6 @@ from livenessprobe.server import listen
 from livenessprobe.server.listen import (
     ListenError,
     bound_address,
-    join_host_port,
     open_listeners,
 )
 
@@ -158,11 +157,6 @@ async def test_a_port_or_host_that_there_is_none_of_is_refused_in_gos_words(
     assert await refusal_of(address) == f"listen tcp: {refusal}"
 
 
-def test_an_ipv6_address_is_shown_in_brackets() -> None:
-    assert join_host_port("127.0.0.1", 80) == "127.0.0.1:80"
-    assert join_host_port("::1", 80) == "[::1]:80"
-
-
 # Names
 
 
@@ -215,7 +209,7 @@ async def test_a_name_that_is_not_found_is_refused_with_the_reason() -> None:
 async def test_a_port_taken_in_one_family_is_taken(taken: str, host: str) -> None:
     with listening(taken) as server:
         port = server.getsockname()[1]
-        where = join_host_port(taken, port)
+        where = bound_address(server)
         assert await refusal_of(f"{host}:{port}") == (
             f"listen tcp {where}: bind: address already in use"
         )
