@@ -251,6 +251,7 @@ async def serving(
     routes = {
         "/healthz": health("healthz", judge, lambda: None),
         "/huge": lambda _: response.make(200, "text/plain", bytes(HUGE)),
+        "/echo": lambda request: response.make(200, "text/plain", request.body),
     }
     with trio.fail_after(patience):
         async with leaving_nothing(), trio.open_nursery() as nursery:

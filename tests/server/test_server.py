@@ -19,6 +19,7 @@ from livenessprobe.server.limits import HEAD_BYTES, READ_BYTES
 from livenessprobe.server.listen import open_listeners
 from livenessprobe.server.protocols import Setup, WorkerContext, configure
 from livenessprobe.server.registry import ConnectionRegistry
+from livenessprobe.server.request import BODY_BYTES
 from livenessprobe.server.state import DRAIN, TIMEOUTS, State
 from tests.server.harness import (
     GET,
@@ -147,6 +148,21 @@ async def test_a_large_head_is_answered(size: int, lines: int) -> None:
         for _ in range(2):
             await client.send(head)
             assert in_short(await client.answer()) == OK
+
+
+@pytest.mark.parametrize("surplus", [-1, 0, 1, BODY_BYTES])
+async def test_the_beginning_of_a_body_is_read(surplus: int) -> None:
+    body = bytes(range(256)) * (2 * BODY_BYTES // 256)
+    sent = body[: BODY_BYTES + surplus]
+    parts = [sent[start : start + 99] for start in range(0, len(sent), 99)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    async with serving() as web:
+        over_1 = await web.ask(POST_CHUNKED.replace(b"healthz", b"echo") + chunks + b"0\r\n\r\n")
+        async with web.client() as client:
+            h2 = H2Client(client.stream)
+            await h2.start()
+            over_2 = await h2.ask("/echo", "POST", sent)
+    assert over_1.body == over_2.body == sent[:BODY_BYTES]
 
 
 async def test_a_head_that_is_too_large_is_refused() -> None:
