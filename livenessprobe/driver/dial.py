@@ -1,7 +1,7 @@
 """Connects the driver's UNIX socket, or explains why it cannot be connected.
 
 The text of an error names the path at fault, its owner and mode where permissions matter, and
-tells the driver's failures from livenessprobe's own.
+whether the driver or livenessprobe itself has failed.
 """
 
 import asyncio

@@ -62,7 +62,7 @@ A frame takes some 20 us, so the 256 KiB of asyncio's default could take half a 
 """
 
 MAX_RECEIVED_BYTES = 2 * MAX_MESSAGE_BYTES + 2 * MAX_HEADER_LIST_BYTES
-"""Bytes received during one call: a reply of the largest size, in small frames among others."""
+"""Bytes received during one call: twice the largest reply, as each frame has a header too."""
 
 _SETTINGS = b"\x04"  # the type of the first frame that a server sends: RFC 9113 section 3.4
 

@@ -55,7 +55,7 @@ RETRY = 0.1
 """Seconds until the next attempt after an error, if there is no connection to evict."""
 
 WARN_INTERVAL = 60.0
-"""Seconds between two warnings about that; it can last, and one line says it all."""
+"""Seconds between two warnings about an error, which may last."""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC}
 """The system lacks something; ENOSPC is epoll_ctl's."""

@@ -28,9 +28,9 @@ HEAD_BYTES = 64 * 1024
 """The largest head of an HTTP/1 request; hypercorn answers a larger one with 431."""
 
 BLANKS = 256
-"""The most blanks in a row in a head; where a header field begins, there is one as a rule.
+"""The most blanks in a row in a head; usual are one or two.
 
-h11 takes a time there that grows with their square: 0.3 ms for so many, 8 s for a whole head.
+h11 takes time that grows with the square of their number: 0.3 ms for 256, 8 s for `HEAD_BYTES`.
 """
 
 FRAME_BYTES = 16_384
@@ -42,11 +42,12 @@ It is the limit of a header block too, however many CONTINUATION frames it comes
 LIST_BYTES = 8192
 """The largest list that a header block unpacks to, with 32 bytes for each field (RFC 9113, 6.5.2).
 
-HPACK repeats a field for a single byte, and hypercorn keeps them all until the response is taken.
+A field that is repeated takes one byte in HPACK, and hypercorn keeps all fields of a request until
+its response is taken.
 """
 
 PREFACE_BYTES = 24
-"""What HTTP/2 begins with: "PRI * HTTP/2.0", "SM" and empty lines (RFC 9113, 3.4)."""
+"""The client's connection preface, without its SETTINGS (RFC 9113, 3.4)."""
 
 _MANY_BLANKS = re.compile(rb"[ \t]{%d}" % (BLANKS + 1))
 _EMPTY_LINE = re.compile(rb"\n\r?\n")

@@ -117,12 +117,12 @@ def _shown(address: tuple[Any, ...]) -> str:
 
 
 def _split(address: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?:\[([^][]*)\]|([^][:]*)):([^][:]*)", address)
+    match = re.fullmatch(r"(\[[^][]*\]|[^][:]*):([^][:]*)", address)
     if match is None:
         forms = "want host:port or [IPv6 address]:port, such as :9808"
         raise ListenError(f"listen tcp: address {address}: {forms}")
-    ip, name, port = match.groups()
-    return ip or name or "", _port(port)
+    host, port = match.groups()
+    return host.strip("[]"), _port(port)
 
 
 def _port(port: str) -> int:

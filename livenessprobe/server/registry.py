@@ -17,8 +17,8 @@ CONNECTIONS = 128
 """The most open connections of one server.
 
 Clients are few, but an evicted one may come back at once, which takes more time than to keep its
-connection. A connection takes 0.1 MB of memory, and one that makes the most of every limit 0.3 MB:
-all together they leave the program below 100 MB, which manifests allow it.
+connection. A connection takes 0.1 MB of memory, 0.3 MB if it uses every limit to the full: with all
+of them, the program stays below the 100 MB that manifests allow it.
 """
 
 RESERVED_FILES = 64
