@@ -56,6 +56,8 @@ DEADLINE_GRACE = 1
 With equal deadlines it would be chance whether the driver or this program ends the call first.
 """
 
+_PROBE_REQUEST = ProbeRequest()  # made once, since betterproto is slow
+
 
 class Driver:
     """The CSI driver that listens on the UNIX socket at `socket_path`. The owner closes it.
@@ -82,7 +84,7 @@ class Driver:
 
         async def call(channel: Channel) -> bool:
             self._socket_file.note()  # in the worker thread, since the file system may hang
-            reply = await _unary(channel, "Probe", ProbeRequest(), ProbeResponse)
+            reply = await _unary(channel, "Probe", _PROBE_REQUEST, ProbeResponse)
             return reply.ready is not False  # CSI: absent means ready
 
         self._get_name_scope.cancel()

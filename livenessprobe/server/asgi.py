@@ -1,7 +1,7 @@
 """The ASGI application: calls the endpoint of a request's path and sends its response.
 
-An endpoint is a plain function, which cannot wait; so no response waits for the driver or anything
-else. The body of a request is in its first event: `protocols` gathers it.
+Any ASGI server can serve it. An endpoint is a plain function, which cannot wait; so no response
+waits for the driver or anything else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from livenessprobe.server.request import Request, path_of
+from livenessprobe.server.request import BODY_BYTES, Request, path_of
 from livenessprobe.server.response import Response, text
 
 Endpoint = Callable[[Request], Response]
@@ -43,7 +43,7 @@ class Application:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # the server answers 403
             return
-        request = _request(scope, (await receive())["body"])
+        request = _request(scope, await _body(receive))
         started_at = trio.current_time()
         response = self._respond(request)
         await _send(response, send)
@@ -68,6 +68,16 @@ async def _send(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": response.body})
     if response.trailers:
         await send({"type": "http.response.trailers", "headers": response.trailers})
+
+
+async def _body(receive: Receive) -> bytes:
+    """Return the body of a request, its first `BODY_BYTES` if it is longer."""
+    body, more = b"", True
+    while more and len(body) < BODY_BYTES:
+        event = await receive()
+        body += event.get("body", b"")
+        more = event.get("more_body", False)
+    return body[:BODY_BYTES]
 
 
 def _request(scope: Any, body: bytes) -> Request:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
+from livenessprobe import klog
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,6 +35,8 @@ _NO_SUCH_PROTOCOL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 ATTEMPTS = 10
 """How many ports to try, if a port that is free for one address is taken for another one."""
+
+log = klog.get_logger(__name__)
 
 
 class ListenError(Exception):
@@ -94,16 +98,32 @@ def _listen_on_each(addresses: Sequence[Address], port: int) -> list[socket.sock
 def _listen(address: Address, port: int) -> socket.socket:
     listener = socket.socket(address.family, socket.SOCK_STREAM)
     try:
-        with suppress(OSError):  # a port that was used just now may be refused then
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address.ip == "::":  # IPv4 has a socket of its own
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _reuse_address(listener)
+        if address.ip == "::":
+            _leave_out_ipv4(listener)
         listener.bind(address.with_port(port))
         listener.listen()
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _reuse_address(listener: socket.socket) -> None:
+    """Allow a port whose earlier connections the kernel still keeps in TIME_WAIT."""
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        log.info("Listening without SO_REUSEADDR", v=2, err=error)
+
+
+def _leave_out_ipv4(listener: socket.socket) -> None:
+    """Listen on IPv6 only, as IPv4 has a socket of its own."""
+    try:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    except OSError as error:
+        log.info("Listening on IPv4 only, without IPV6_V6ONLY", v=2, err=error)
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)) from error
 
 
 def bound_address(listener: socket.socket) -> str:

@@ -7,10 +7,15 @@ import trio.testing
 
 from livenessprobe.server import response
 from livenessprobe.server.asgi import Application
-from livenessprobe.server.request import Request
+from livenessprobe.server.request import BODY_BYTES, Request
 from livenessprobe.server.response import Response
 
 END = {"type": "http.request", "body": b"", "more_body": False}
+GONE = {"type": "http.disconnect"}
+
+
+def part(body: bytes) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": True}
 
 
 class Exchange:
@@ -45,6 +50,11 @@ class Exchange:
             await application(self._scope, self._receive, self._send)
         return self
 
+    @property
+    def left(self) -> int:
+        """How many events the application has not waited for."""
+        return len(self._incoming)
+
     def _observe(self, *told: Any) -> None:
         self.observed.append(told)
 
@@ -68,7 +78,7 @@ def _autojump(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_a_request_is_told_to_its_endpoint() -> None:
-    exchange = await Exchange(END | {"body": b"12"}, headers=[(b"a", b"b")]).run(OK)
+    exchange = await Exchange(part(b"1"), part(b"2"), END, headers=[(b"a", b"b")]).run(OK)
     [request] = exchange.asked
     assert request == Request(
         path="/x",
@@ -82,6 +92,26 @@ async def test_a_request_is_told_to_its_endpoint() -> None:
         ("http.response.start", None),
         ("http.response.body", b"ok"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("incoming", "body", "left"),
+    [
+        ([part(b"12"), part(b""), part(b"3"), END], b"123", 0),
+        ([END], b"", 0),
+        (
+            [part(bytes(BODY_BYTES - 1)), part(b"12"), part(b"3"), END],
+            bytes(BODY_BYTES - 1) + b"1",
+            2,
+        ),
+        ([part(b"1"), GONE], b"1", 0),
+    ],
+)
+async def test_a_body_is_read_until_it_ends_or_is_too_long(
+    incoming: list[dict[str, Any]], body: bytes, left: int
+) -> None:
+    exchange = await Exchange(*incoming).run(OK)
+    assert (exchange.asked[0].body, exchange.left) == (body, left)
 
 
 async def test_a_response_is_observed_with_the_time_until_it_was_sent() -> None:

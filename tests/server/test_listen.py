@@ -266,6 +266,15 @@ async def test_a_host_without_ipv6_refuses_its_addresses(old_host: type[OldHost]
     )
 
 
+async def test_a_host_that_cannot_part_the_families_listens_on_ipv4(
+    old_host: type[OldHost],
+) -> None:
+    old_host.refused = (socket.IPV6_V6ONLY,)
+    listeners = await open_listeners(":0")
+    assert [listener.getsockname()[0] for listener in listeners] == [ANY_V4]
+    close(listeners)
+
+
 async def test_an_address_may_be_listened_on_without_reusing_it(old_host: type[OldHost]) -> None:
     old_host.refused = (socket.SO_REUSEADDR,)
     [listener] = await open_listeners("127.0.0.1:0")

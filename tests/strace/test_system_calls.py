@@ -112,6 +112,7 @@ def test_an_option_that_is_refused_costs_a_line(
     with injected(driver, tmp_path, "setsockopt", error, AFTER_TRIO) as sidecar:
         sidecar.wait_for_listeners(1)
         wait_until(lambda: sidecar.log.count("Listening without a TCP option") == 3)
+        assert sidecar.log.count("Listening without SO_REUSEADDR") == 1
 
 
 @pytest.mark.parametrize("error", BROKEN)
