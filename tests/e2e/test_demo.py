@@ -109,4 +109,4 @@ def test_the_demo_ends_if_the_sidecar_cannot_start(tmp_path: Path) -> None:
         cwd=tempfile.gettempdir(),
     )
     assert ended.returncode == 1
-    assert "missing port in address" in ended.stderr
+    assert "listen tcp: address nonsense: want host:port" in ended.stderr
