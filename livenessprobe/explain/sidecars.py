@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from livenessprobe.explain.forecast import Program
-from livenessprobe.flags import go, table
+from livenessprobe.flags import csi_address, go, table, values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,15 +162,14 @@ def _sidecar(workload: Workload, container: Container, check: tuple[str, ...] = 
     elif not check and re.match(r"v(0|1\.0)\.", tag) and "probe-timeout" not in given:
         problem = f"its image is {tag}, older than --probe-timeout"
     texts = {name: flag.default for name, flag in table.FLAGS.items()} | given
-    address = texts["http-endpoint"] or f":{texts['health-port']}"
-    host, _, port = address.rpartition(":")
+    host, _, port = values.health_address(texts).rpartition(":")
     return Sidecar(
         workload=workload,
         container=container,
         check=check,
         given=given,
         tag=tag,
-        socket=re.sub("^unix:(//)?", "", texts["csi-address"]),
+        socket=csi_address.without_scheme(texts["csi-address"]),
         host=host,
         port=int(port) if re.fullmatch("[0-9]{1,5}", port) else None,
         problem=problem,

@@ -9,7 +9,13 @@ from livenessprobe.flags import kinds
 from livenessprobe.flags.go import quote, scan
 from livenessprobe.flags.logging_config import logging_errors
 from livenessprobe.flags.table import FLAGS, Group
-from livenessprobe.flags.values import ConfigError, probe_interval, probe_timeout, socket_path
+from livenessprobe.flags.values import (
+    ConfigError,
+    health_address,
+    probe_interval,
+    probe_timeout,
+    socket_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,13 +86,13 @@ def parse(argv: Sequence[str]) -> Config:
     if errors is not None:
         raise ConfigError("LoggingConfiguration is invalid", err=errors)
     _check_listeners(values)
-    health_address = values["http-endpoint"] or f":{values['health-port']}"
+    address = health_address(values)
     metrics_address = values["http-endpoint"] or values["metrics-address"] or None
     if metrics_address is not None:
-        _check_metrics_path(values, shares_listener=metrics_address == health_address)
+        _check_metrics_path(values, shares_listener=metrics_address == address)
     return Config(
         socket_path=socket_path(values),
-        health_address=health_address,
+        health_address=address,
         metrics_address=metrics_address,
         metrics_path=values["metrics-path"],
         probe_timeout=probe_timeout(values),

@@ -23,7 +23,7 @@ _REFUSED = tuple(
         (r"(unix:)?@.*", f"is an abstract socket, which has no file: {_HINT}"),
     )
 )
-_SCHEME = re.compile(r"unix:(//)?", re.IGNORECASE)
+_SCHEME = re.compile(r"\Aunix:(//)?", re.IGNORECASE)
 # struct sockaddr_un holds 108 bytes, the last of them NUL.
 _LONGEST_PATH = 107
 
@@ -37,8 +37,7 @@ def socket_path(address: str) -> str:
     for pattern, reason in _REFUSED:
         if pattern.fullmatch(address):
             raise ValueError(reason)
-    scheme = _SCHEME.match(address)
-    path = address[scheme.end() :] if scheme else address
+    path = without_scheme(address)
     size = len(os.fsencode(path))
     if size > _LONGEST_PATH:
         raise ValueError(
@@ -46,3 +45,8 @@ def socket_path(address: str) -> str:
             "mount the socket's folder at a shorter path"
         )
     return path
+
+
+def without_scheme(address: str) -> str:
+    """Return the path in `address`, whether or not it is a valid one."""
+    return _SCHEME.sub("", address)

@@ -38,6 +38,11 @@ def socket_path(values: Mapping[str, str]) -> str:
         raise ConfigError(f"--csi-address={quote(address)} {error}") from error
 
 
+def health_address(values: Mapping[str, str]) -> str:
+    """Return the listen address of `/healthz`."""
+    return values["http-endpoint"] or f":{values['health-port']}"
+
+
 def probe_timeout(values: Mapping[str, str]) -> float:
     """Return the seconds of `--probe-timeout`."""
     return _bounded("probe-timeout", kinds.duration(values["probe-timeout"]), values)

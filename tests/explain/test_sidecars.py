@@ -91,6 +91,13 @@ def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
     assert list(only(pod).probes) == ["liveness"]
 
 
+@pytest.mark.parametrize("scheme", ["", "unix:", "unix://", "UNIX://"])
+def test_the_socket_is_the_path_that_the_program_reads(scheme: str) -> None:
+    pod = Pod()
+    pod.sidecar.update(args=[f"--csi-address={scheme}/csi/csi.sock"])
+    assert only(pod).sidecar.socket == "/csi/csi.sock"
+
+
 def test_a_check_needs_no_sidecar() -> None:
     pod = Pod()
     command = ["/livenessprobe", "check", "--csi-address=unix:///csi/csi.sock"]
