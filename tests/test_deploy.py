@@ -13,8 +13,7 @@ import yaml
 
 import livenessprobe
 from livenessprobe import flags
-from livenessprobe.endpoints.grpc_health import QUESTIONS
-from livenessprobe.health.verdict import Question
+from livenessprobe.health.verdict import SERVICES, Question
 from livenessprobe.server.listen import open_listeners
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def served(sidecar: Container) -> set[Target]:
     """Return the addresses and paths that the sidecar serves."""
     host, _, port = config(sidecar).health_address.rpartition(":")
     addresses = {"": {POD_IP} | LOOPBACK, "localhost": LOOPBACK}.get(host, {host.strip("[]")})
-    names = {f"/{question.value}" for question in Question} | set(QUESTIONS)
+    names = {f"/{question.value}" for question in Question} | set(SERVICES)
     return {(address, int(port), name) for address in addresses for name in names}
 
 

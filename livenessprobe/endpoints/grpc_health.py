@@ -15,21 +15,14 @@ from generated.grpc.health.v1 import (
     HealthListResponse,
 )
 from livenessprobe.endpoints import grpc
-from livenessprobe.health.verdict import Question
+from livenessprobe.health.verdict import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from livenessprobe.health.verdict import Verdict
+    from livenessprobe.health.verdict import Question, Verdict
     from livenessprobe.server.asgi import Routes
     from livenessprobe.server.response import Headers
-
-QUESTIONS = {
-    "": Question.HEALTHZ,
-    "liveness": Question.LIVEZ,
-    "readiness": Question.READYZ,
-}
-"""Questions by service name; the empty name is the server as a whole."""
 
 _STATUS: dict[bool, Any] = {  # mypy takes a betterproto.Enum's members for plain numbers
     True: HealthCheckResponseServingStatus.SERVING,
@@ -41,14 +34,14 @@ def routes(ask: Callable[[Question], Verdict]) -> Routes:
     """Return the endpoints of the service, without `Watch`."""
 
     def check(request: HealthCheckRequest) -> grpc.Reply:
-        question = QUESTIONS.get(request.service)
+        question = SERVICES.get(request.service)
         if question is None:
             raise GRPCError(Status.NOT_FOUND, "unknown service")
         verdict = ask(question)
         return grpc.Reply(message=_response(verdict), metadata=_metadata(verdict))
 
     def list_all(_: HealthListRequest) -> grpc.Reply:
-        statuses = {name: _response(ask(question)) for name, question in QUESTIONS.items()}
+        statuses = {name: _response(ask(question)) for name, question in SERVICES.items()}
         return grpc.Reply(message=HealthListResponse(statuses=statuses))
 
     return {

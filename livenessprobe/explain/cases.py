@@ -10,6 +10,7 @@ from livenessprobe import flags
 from livenessprobe.explain.forecast import Fault, Program, Settings, decide, seconds_to_come_up
 from livenessprobe.explain.objects import Value
 from livenessprobe.flags import kinds, table
+from livenessprobe.health.verdict import SERVICES, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,7 @@ _REFUSED_SINCE = {
 } | {"automaxprocs": (inf, 0), "connection-timeout": (2, 0), "probe-interval": (0, 0)}
 """The reference's first release that does not take a flag; with 2.12 klog's were replaced."""
 
-_PATHS = {"/healthz": "healthz", "/livez": "livez", "/readyz": "readyz"}
-_SERVICES = {"": "healthz", "liveness": "livez", "readiness": "readyz"}
+_PATHS = {f"/{question.value}": question for question in Question}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ def _question(probe: Probe, program: Program) -> str:
         return "healthz"
     if program is Program.REFERENCE:
         return "healthz" if (probe.handler, path) == ("httpGet", "/healthz") else ""
-    return (_SERVICES if probe.handler == "grpc" else _PATHS).get(path, "")
+    question = (SERVICES if probe.handler == "grpc" else _PATHS).get(path)
+    return question.value if question else ""
 
 
 def _probe_timeout(sidecar: Sidecar, program: Program) -> Value:

@@ -25,6 +25,13 @@ class Question(Enum):
     """Can the driver serve calls?"""
 
 
+SERVICES = {
+    "": Question.HEALTHZ,
+    "liveness": Question.LIVEZ,
+    "readiness": Question.READYZ,
+}
+"""Questions by the service name of a gRPC health check; the empty name is the server as a whole."""
+
 YES = {
     ProbeStatus.READY: {Question.HEALTHZ, Question.LIVEZ, Question.READYZ},
     ProbeStatus.NOT_READY: {Question.LIVEZ},

@@ -2,9 +2,7 @@
 
 Calls and HTTP answers are counted when they end, by prometheus-client. Everything else is looked up
 in the `Status` when the metrics are read. So is the driver's name, a label of every metric about
-the driver, because it is often unknown during the first calls.
-
-`exposition` writes the text.
+the driver, because it is often unknown during the first calls. `exposition` writes the text.
 """
 
 from __future__ import annotations

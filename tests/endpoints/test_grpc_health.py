@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 from livenessprobe.endpoints import grpc_health
 from livenessprobe.endpoints.health import health
 from livenessprobe.health.result import ProbeResult, ProbeStatus
-from livenessprobe.health.verdict import NOTHING_KNOWN, Question, Verdict
+from livenessprobe.health.verdict import NOTHING_KNOWN, SERVICES, Question, Verdict
 from livenessprobe.server.listen import open_listeners
 from livenessprobe.server.state import TIMEOUTS, State
 from tests.endpoints.call import CHECK, HEADERS, LIST, Answered, Caller, framed, request_for
@@ -65,12 +65,12 @@ def status(answered: Answered) -> tuple[str, str]:
 
 
 def test_every_question_has_its_service() -> None:
-    assert grpc_health.QUESTIONS == {
+    assert SERVICES == {
         "": Question.HEALTHZ,
         "liveness": Question.LIVEZ,
         "readiness": Question.READYZ,
     }
-    assert set(grpc_health.QUESTIONS.values()) == set(Question)
+    assert set(SERVICES.values()) == set(Question)
 
 
 @pytest.mark.parametrize(
