@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import trio
 from grpclib.const import Cardinality
@@ -33,7 +33,6 @@ from livenessprobe.driver.grpclib_internals import (
     CallChannel,
     IdleConnection,
     UnprocessedError,
-    socket_at_eof,
 )
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
@@ -57,6 +56,14 @@ With equal deadlines it would be chance whether the driver or this program ends 
 """
 
 _PROBE_REQUEST = ProbeRequest()  # made once, since betterproto is slow
+
+
+class _Answer(NamedTuple, Generic[T]):
+    """The result of a call, and what has become of its connection."""
+
+    result: T
+    idle: IdleConnection | None
+    ended_by_driver: bool
 
 
 class Driver:
@@ -108,11 +115,6 @@ class Driver:
                 idle = self._held.detach()
                 try:
                     name = await self._call(call, timeout, idle)
-                except DriverUnreachableError:
-                    if idle is not None:  # the driver ended it: `wait_disconnected` returns that
-                        with suppress(OSError):  # no descriptor is left: the next Probe finds out
-                            self._held.hold(IdleConnection(sock=socket_at_eof(), http2=idle.http2))
-                    raise
                 finally:
                     if idle is not None:
                         idle.sock.close()
@@ -164,12 +166,18 @@ class Driver:
     ) -> T:
         run = partial(_call_or_retry, self._socket_path, _wire_timeout(seconds), idle, call)
         try:
-            result, idle = await self._loops.run(run)
+            answer = await self._loops.run(run)
         except OSError as error:  # no thread, or no descriptor for the event loop
             raise own_failure(self._socket_path, error) from error
-        if idle is not None:
-            self._held.hold(idle)
-        return result
+        except DriverUnreachableError:
+            if idle is not None:  # the driver has ended it, and takes no other
+                self._held.end()
+            raise
+        if answer.ended_by_driver:
+            self._held.end()
+        elif answer.idle is not None:
+            self._held.hold(answer.idle)
+        return answer.result
 
 
 def _wire_timeout(seconds: float) -> str:
@@ -185,7 +193,7 @@ async def _call_or_retry(
     timeout: str,  # noqa: ASYNC109 - sent as it is
     idle: IdleConnection | None,
     call: Callable[[Channel], Awaitable[T]],
-) -> tuple[T, IdleConnection | None]:
+) -> _Answer[T]:
     """Return the call's result and its connection, if that is still of use.
 
     As grpc-go does, repeats once a call that the driver did not process (gRFC A6, transparent
@@ -199,11 +207,9 @@ async def _call_or_retry(
         raise error.rpc_error from None
 
 
-async def _attempt(
-    channel: CallChannel, call: Callable[[Channel], Awaitable[T]]
-) -> tuple[T, IdleConnection | None]:
+async def _attempt(channel: CallChannel, call: Callable[[Channel], Awaitable[T]]) -> _Answer[T]:
     async with aclosing(channel):
-        return await call(channel), await channel.detach()
+        return _Answer(await call(channel), await channel.detach(), channel.ended_by_driver)
 
 
 async def _unary(channel: Channel, method: str, request: object, reply_type: type[T]) -> T:

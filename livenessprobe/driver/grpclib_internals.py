@@ -19,7 +19,6 @@ What this module relies on beyond the documentation, tested in tests/upstream:
 from __future__ import annotations
 
 import asyncio
-import socket
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ from livenessprobe.driver.statuses import RESET_STATUS
 from livenessprobe.health.errors import RPCError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
 
     from h2.events import (
@@ -132,8 +132,7 @@ class CallChannel(Channel):
     async def detach(self) -> IdleConnection | None:
         """Close the channel, but not its connection; return that, or None if it is unusable.
 
-        The caller owns the connection. If the driver has ended it already, the returned socket is
-        one whose peer is closed, so that its owner sees the end too.
+        The caller owns the connection.
         """
         idle = None if self._connection is None else self._connection.detach()
         if idle is None:
@@ -144,6 +143,11 @@ class CallChannel(Channel):
             idle.sock.close()
             raise
         return idle
+
+    @property
+    def ended_by_driver(self) -> bool:
+        """Whether the driver has ended the connection; known until `aclose` does."""
+        return self._connection is not None and self._connection.ended_by_driver
 
     async def aclose(self) -> None:
         """Close the connection and wait until its descriptor is closed. May be called twice."""
@@ -205,18 +209,19 @@ class _Connection(H2Protocol):
         self._lost.set()
         if isinstance(exc, Exception) and not isinstance(exc, OSError):
             self.call.fail(exc)  # a bug: asyncio closes the transport for it
-        else:
+        elif not self._detached:
             self.call.connection_lost()
+
+    @property
+    def ended_by_driver(self) -> bool:
+        return self.call.state is _State.ENDED_BY_DRIVER
 
     def detach(self) -> IdleConnection | None:
         """Return the idle connection, which outlives this transport; None if it is unusable."""
-        if self.call.state is _State.FAILED or self._transport.get_write_buffer_size():
+        if self.call.state is not _State.OPEN or self._transport.get_write_buffer_size():
             return None
         try:
-            if self.call.state is _State.ENDED_BY_DRIVER:
-                sock = socket_at_eof()
-            else:
-                sock = self._transport.get_extra_info("socket").dup()
+            sock = self._transport.get_extra_info("socket").dup()
         except OSError:  # no descriptor is left; the call was answered all the same
             return None
         self._detached = True
@@ -335,14 +340,6 @@ def _unavailable(path: str, text: str) -> RPCError:
 
 def _too_large(path: str, limit: str) -> RPCError:
     return RPCError("ResourceExhausted", f"{path}: livenessprobe takes at most {limit}")
-
-
-def socket_at_eof() -> socket.socket:
-    """Return a socket whose peer is closed, for the caller to own."""
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    ours.setblocking(False)  # noqa: FBT003 - the socket's own way
-    return ours
 
 
 def _text(headers: Iterable[Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ death is noticed before the next Probe. That it is open proves nothing; only its
                                    PING, SETTINGS              acknowledged
                                    EOF, reset, GOAWAY          closed, and reported
                                    not HTTP/2, or too much     closed, and not reported
+    ended by the driver ------>  HeldConnection.end: reported too
 
 The driver's frames are acknowledged because a server that shuts down gracefully sends GOAWAY and
 PING on idle connections, and waits until the client has left.
@@ -40,16 +41,24 @@ class HeldConnection:
 
     def __init__(self) -> None:
         self._idle: IdleConnection | None = None
-        self._until_held = trio.lowlevel.ParkingLot()
+        self._ended = False
+        self._changed = trio.lowlevel.ParkingLot()
 
     def hold(self, idle: IdleConnection) -> None:
         """Take ownership of a connection; close the one held before."""
         self.close()
         self._idle = idle
-        self._until_held.unpark_all()
+        self._changed.unpark_all()
+
+    def end(self) -> None:
+        """Close the connection, if one is held, as one that the driver has ended."""
+        self.close()
+        self._ended = True
+        self._changed.unpark_all()
 
     def detach(self) -> IdleConnection | None:
         """Return the connection, which the caller now owns; None if none is held."""
+        self._ended = False
         idle, self._idle = self._idle, None
         if idle is not None:
             trio.lowlevel.notify_closing(idle.sock)  # wakes `wait_disconnected`
@@ -62,13 +71,13 @@ class HeldConnection:
             idle.http2.close()
 
     async def wait_disconnected(self) -> None:
-        """Wait until the driver closes a held connection; others may be held meanwhile."""
-        while True:
+        """Wait until the driver ends a held connection; others may be held meanwhile."""
+        while not self._ended:
             if self._idle is None:
-                await self._until_held.park()
+                await self._changed.park()
             elif await self._is_disconnected(self._idle):
-                self.close()
-                return
+                self.end()
+        self._ended = False
 
     async def _is_disconnected(self, idle: IdleConnection) -> bool:
         """Read until the connection is no longer held; return whether the driver has ended it.

@@ -1,8 +1,6 @@
 """The connection that an answered Probe leaves open, and drivers that end it, well or badly."""
 
 import asyncio
-import errno
-import os
 import socket
 import subprocess
 import sys
@@ -429,13 +427,7 @@ async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
     assert errors == ["Canceled"] * 3
 
 
-@pytest.mark.parametrize("descriptors_left", [True, False])
-async def test_an_end_during_get_name_is_reported_if_a_descriptor_is_left(
-    csi_socket: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch, *, descriptors_left: bool
-) -> None:
-    def fail() -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
+async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driver) -> None:
     async def script(stream: trio.SocketStream) -> None:
         await answer(VALID, hang_up=True)(stream)
         await refuse_and_remove(stream)
@@ -448,13 +440,25 @@ async def test_an_end_during_get_name_is_reported_if_a_descriptor_is_left(
 
     async with listening(csi_socket, script), driven(driver) as it:
         assert await it.probe()
-        if not descriptors_left:
-            monkeypatch.setattr(socket, "socketpair", fail)
         with pytest.raises(DriverUnreachableError):
             await driver.get_name(PATIENCE)
-        monkeypatch.undo()
-        await it.hears(int(descriptors_left))
+        await it.hears(1)
         await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
+
+
+async def test_a_thread_that_this_program_lacks_is_no_end(
+    csi_socket: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with listening(csi_socket, answer(VALID)), driven(driver) as it:
+        assert await it.probe()
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "start_thread_soon", fail)
+            with pytest.raises(DriverUnreachableError, match="itself"):
+                await driver.get_name(PATIENCE)
+        await it.hears(0)
 
 
 async def test_get_name_waits_for_the_end_of_a_probe(
@@ -721,25 +725,20 @@ async def test_what_has_come_before_it_is_held(
     idler = Idler(script)
     token = trio.lowlevel.current_trio_token()
 
-    async def probe_late() -> IdleConnection | None:
+    async def probe_late() -> bool:
         channel = CallChannel(str(csi_socket), "9S", None)
         try:
             await probe_on(channel)
             token.run_sync_soon(idler.go.set)
             await until_failed(channel)
-            return await channel.detach()
+            assert await channel.detach() is None
+            return channel.ended_by_driver
         finally:
             await channel.aclose()
 
     async with leaving_nothing(), listening(csi_socket, idler.play):
         with closing(Loops()) as loops:
-            idle = await loops.run(probe_late)
-        assert (idle is not None) is ended
-        if idle is not None:
-            connection = HeldConnection()
-            connection.hold(idle)
-            with trio.fail_after(PATIENCE):
-                await connection.wait_disconnected()
+            assert await loops.run(probe_late) is ended
 
 
 async def test_a_cancel_while_it_is_detached_leaves_nothing(csi_socket: Path) -> None:
