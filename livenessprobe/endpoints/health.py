@@ -33,7 +33,9 @@ def health(
             answer = response.text(status, checks(name, verdict, driver_name()))
         else:
             answer = OK if verdict.healthy else _failure(verdict.reason)
-        return answer if verdict.last is None else response.aged(answer, verdict.age)
+        if verdict.last is None:
+            return answer
+        return response.with_header(answer, b"age", b"%d" % verdict.age)  # RFC 9111, 5.1
 
     return endpoint
 

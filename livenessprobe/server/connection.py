@@ -66,9 +66,6 @@ class Connection:
         self._protocol: Http1 | Http2 = Http1(server.setup, self._on_event)
         self._input: Http1Input | Http2Input = Http1Input(received, self._protocol.receives_body)
 
-    def __repr__(self) -> str:
-        return f"<{type(self._protocol).__name__} connection that waits for {self.state.value}>"
-
     async def answer_now(self) -> None:
         """Answer the one whole request that was received, without waiting.
 

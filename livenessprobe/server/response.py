@@ -66,11 +66,6 @@ def encode(string: str, max_bytes: int) -> bytes:
     return string.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
 
 
-def aged(response: Response, age: float) -> Response:
-    """Return `response` with the age of its content in seconds (RFC 9111, 5.1)."""
-    return with_header(response, b"age", b"%d" % age)
-
-
 def gzipped(response: Response) -> Response:
     """Return `response` compressed, for a client that accepts gzip."""
     body = gzip.compress(response.body, compresslevel=1, mtime=0)  # fast rather than small

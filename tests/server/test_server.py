@@ -17,8 +17,6 @@ from livenessprobe.server import accept, connection, server
 from livenessprobe.server.asgi import Application
 from livenessprobe.server.limits import HEAD_BYTES, READ_BYTES
 from livenessprobe.server.listen import open_listeners
-from livenessprobe.server.protocols import Setup, WorkerContext, configure
-from livenessprobe.server.registry import ConnectionRegistry
 from livenessprobe.server.request import BODY_BYTES
 from livenessprobe.server.state import DRAIN, TIMEOUTS, State
 from tests.server.harness import (
@@ -429,17 +427,6 @@ async def test_a_connection_that_has_sent_nothing_is_closed_at_once(
         web.stop()
         assert await silent.rest() == b""
         await web.stopped.wait()
-
-
-async def test_a_connection_shows_what_it_waits_for() -> None:
-    near, far = socket.socketpair()
-    application = Application({}, not_found({}), lambda *_: None)
-    setup = Setup(application, configure(), WorkerContext(None))
-    with near, far:
-        state = connection.ServerState(setup, ConnectionRegistry(1))
-        shown = repr(connection.Connection(near, b"G", state))
-    waits_for = "the rest of a request, or its response to be taken"
-    assert shown == f"<Http1 connection that waits for {waits_for}>"
 
 
 async def test_an_answer_in_flight_is_finished_and_nobody_else_is_let_in(
