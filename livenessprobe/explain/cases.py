@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from livenessprobe import flags
 from livenessprobe.explain.forecast import Fault, Program, Settings, decide, seconds_to_come_up
-from livenessprobe.explain.objects import Value
 from livenessprobe.flags import kinds, table
 from livenessprobe.health.verdict import SERVICES, Question
 
@@ -35,7 +34,8 @@ class Case:
     """What follows with one program; where `undecided` says why not, of the driver nothing does."""
 
     program: Program
-    probe_timeout: Value
+    probe_timeout: float
+    probe_timeout_from: str  # whose default it is; empty: it is set
     refused: str  # why the program does not start with the sidecar's flags
     question: str  # healthz, livez or readyz; empty: nothing that the program answers by yes
     undecided: str
@@ -47,7 +47,8 @@ class Case:
 def case_of(subject: Subject, program: Program) -> Case:
     """Return what follows for the subject if its sidecar runs this program."""
     probe, sidecar = subject.probe, subject.sidecar
-    probe_timeout, refused = _probe_timeout(sidecar, program), _refused(sidecar, program)
+    probe_timeout, probe_timeout_from = _probe_timeout(sidecar, program)
+    refused = _refused(sidecar, program)
     question = _question(probe, program)
     undecided = ""
     if probe.type != "liveness":
@@ -61,13 +62,13 @@ def case_of(subject: Subject, program: Program) -> Case:
     lasting = [each for each in sidecar.callers if each.type != "startup"]
 
     def settings(probe: Probe) -> Settings:
-        periods = [each.number("periodSeconds") for each in lasting if each is not probe]
+        periods = [each.settings["periodSeconds"] for each in lasting if each is not probe]
         return Settings(
-            period=probe.number("periodSeconds"),
-            timeout=probe.number("timeoutSeconds"),
-            failure_threshold=probe.number("failureThreshold"),
-            initial_delay=probe.number("initialDelaySeconds"),
-            probe_timeout=probe_timeout.number,
+            period=probe.settings["periodSeconds"],
+            timeout=probe.settings["timeoutSeconds"],
+            failure_threshold=probe.settings["failureThreshold"],
+            initial_delay=probe.settings["initialDelaySeconds"],
+            probe_timeout=probe_timeout,
             interval=interval,
             other_period=min(periods, default=None),
         )
@@ -79,10 +80,11 @@ def case_of(subject: Subject, program: Program) -> Case:
             restarted_after[Fault.NOT_READY] = None
     has_startup = any(each.type == "startup" for each in subject.container.probes)
     first = subject.probes.get("startup") if has_startup else probe
-    an_hour = [3600 / each.number("periodSeconds") for each in lasting]
+    an_hour = [3600 / each.settings["periodSeconds"] for each in lasting]
     return Case(
         program=program,
         probe_timeout=probe_timeout,
+        probe_timeout_from=probe_timeout_from,
         refused=refused,
         question=question,
         undecided=undecided,
@@ -102,16 +104,16 @@ def _question(probe: Probe, program: Program) -> str:
     return question.value if question else ""
 
 
-def _probe_timeout(sidecar: Sidecar, program: Program) -> Value:
+def _probe_timeout(sidecar: Sidecar, program: Program) -> tuple[float, str]:
     given, version = sidecar.given.get("probe-timeout"), sidecar.version
     if given is not None:
-        return Value(number=max(0.0, kinds.duration(given)))
+        return max(0.0, kinds.duration(given)), ""
     if program is not Program.REFERENCE:
-        return Value(number=3.0, origin="default of this program")
+        return 3.0, "default of this program"
     if version is None:
-        return Value(number=3.0, origin="default since v2.17, the image tells no version")
+        return 3.0, "default since v2.17, the image tells no version"
     seconds = 1.0 if version < _LONGER_TIMEOUT else 3.0
-    return Value(number=seconds, origin=f"default of v{version[0]}.{version[1]}")
+    return seconds, f"default of v{version[0]}.{version[1]}"
 
 
 def _refused(sidecar: Sidecar, program: Program) -> str:

@@ -46,7 +46,7 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
     """Return all checks, the gravest first: what each found, the reason and the remedy."""
     probe, container, sidecar = subject.probe, subject.container, subject.sidecar
     port = sidecar.port
-    probe_timeout = case.probe_timeout.number
+    probe_timeout = case.probe_timeout
     is_check, is_reference = case.program is Program.CHECK, case.program is Program.REFERENCE
     may_restart = probe.type != "readiness"
     memory = _LEAST_MEMORY_WITH_CHECK if is_check else _LEAST_MEMORY
@@ -87,17 +87,17 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
             "--health-port or --http-endpoint: a port of its own for each",
         ),
         "period": (
-            may_restart and probe.number("periodSeconds") < probe_timeout,
+            may_restart and probe.settings["periodSeconds"] < probe_timeout,
             "periodSeconds is shorter than --probe-timeout: look how soon a driver has to be ready",
             f"periodSeconds: {ceil(probe_timeout + MARGIN)}, or a higher failureThreshold",
         ),
         "timeout": (
-            case.program is not Program.OURS and probe.number("timeoutSeconds") < probe_timeout,
+            case.program is not Program.OURS and probe.settings["timeoutSeconds"] < probe_timeout,
             "timeoutSeconds is shorter than --probe-timeout: a slow answer counts as a failure",
             f"timeoutSeconds: {ceil(probe_timeout)}",
         ),
         "threshold": (
-            may_restart and probe.number("failureThreshold") == 1,
+            may_restart and probe.settings["failureThreshold"] == 1,
             "failureThreshold is 1: a single failing answer restarts the container",
             "failureThreshold: 3",
         ),

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     from livenessprobe.explain.cases import Case
     from livenessprobe.explain.forecast import Decision
     from livenessprobe.explain.mistakes import Mistake
-    from livenessprobe.explain.objects import Probe, Value
+    from livenessprobe.explain.objects import Probe
 
 _WIDTH = 100
 _LONGEST = 2000
 """Characters of one paragraph; Kubernetes' own names have at most 253."""
+
+
+_NUMBERS = {
+    "periodSeconds": "every {}s",
+    "timeoutSeconds": "timeout {}s",
+    "failureThreshold": "threshold {}",
+    "initialDelaySeconds": "delay {}s",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,25 +84,22 @@ def _explanation(it: Explanation) -> Iterator[str]:
     now = it.cases[0]
     yield from _wrapped("", f"{it.workload}, container {it.container}")
     for kind, probe in it.probes.items():
-        period, timeout, threshold, delay = map(
-            _value, probe.settings.values(), ("s", "s", "", "s")
+        numbers = ", ".join(
+            shown.format(probe.settings[name])
+            + (" (default of Kubernetes)" if name in probe.defaults else "")
+            for name, shown in _NUMBERS.items()
         )
-        numbers = f"every {period}, timeout {timeout}, threshold {threshold}, delay {delay}"
         yield from _wrapped(f"  {kind:11}", f"{probe.asks} {numbers}")
     version = " v{}.{}".format(*it.version) if it.version else ""
     sidecar = f"{it.sidecar}, {now.program}{version}, asks {it.socket}"
-    timeout = f"--probe-timeout {_value(now.probe_timeout, 's')}"
+    origin = f" ({now.probe_timeout_from})" if now.probe_timeout_from else ""
+    timeout = f"--probe-timeout {now.probe_timeout:g}s{origin}"
     yield from _wrapped("  sidecar    ", f"{sidecar}, {timeout}")
     yield from [f"  {now.undecided}"] if now.undecided else _decided(it.cases)
     for program, mistake in it.warnings:
         swapped = "" if program is now.program else f"with {program}, "
         yield from _wrapped("  warning: ", f"{swapped}{mistake.reason}")
         yield from _wrapped("      set: ", mistake.remedy)
-
-
-def _value(value: Value, unit: str) -> str:
-    origin = "" if value.origin == "set" else f" ({value.origin})"
-    return f"{value.number:g}{unit}{origin}"
 
 
 def _decided(cases: Sequence[Case]) -> Iterator[str]:

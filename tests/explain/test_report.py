@@ -232,11 +232,12 @@ def test_a_machine_reads_the_same_unrounded() -> None:
                 "path": "/healthz",
                 "command": [],
                 "settings": {
-                    "periodSeconds": {"number": 10, "origin": "set"},
-                    "timeoutSeconds": {"number": 1, "origin": "default of Kubernetes"},
-                    "failureThreshold": {"number": 5, "origin": "set"},
-                    "initialDelaySeconds": {"number": 10, "origin": "set"},
+                    "periodSeconds": 10,
+                    "timeoutSeconds": 1,
+                    "failureThreshold": 5,
+                    "initialDelaySeconds": 10,
                 },
+                "defaults": ["timeoutSeconds"],
             }
         },
         "warnings": [
@@ -257,5 +258,6 @@ def test_a_machine_reads_the_same_unrounded() -> None:
         {"earliest": 41.0, "typical": 46.0, "latest": 51.0, "spared": 39.8}
     )
     assert reference["ready_within"] == pytest.approx([48.8, 49.8])
-    assert reference["probe_timeout"] == {"number": 3.0, "origin": "default of v2.19"}
+    assert reference["probe_timeout"] == 3.0
+    assert reference["probe_timeout_from"] == "default of v2.19"
     assert reference["probes_an_hour"] == 360

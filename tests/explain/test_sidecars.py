@@ -6,7 +6,7 @@ import pytest
 
 from livenessprobe.explain.cases import case_of
 from livenessprobe.explain.forecast import Program
-from livenessprobe.explain.objects import Value, read_workloads
+from livenessprobe.explain.objects import read_workloads
 from livenessprobe.explain.sidecars import Subject, find
 from tests.explain.pods import OURS, Pod
 
@@ -106,7 +106,7 @@ def test_a_check_needs_no_sidecar() -> None:
     subject = only(pod)
     assert subject.sidecar.program is Program.CHECK
     assert subject.sidecar.socket == "/csi/csi.sock"
-    assert case_of(subject, Program.CHECK).probe_timeout == Value(number=5.0)
+    assert case_of(subject, Program.CHECK).probe_timeout == 5.0
     pod.driver["livenessProbe"] = {"exec": {"command": ["/bin/other", "check"]}}
     assert found(pod) == ([], [])
     pod = Pod()
@@ -169,10 +169,9 @@ def test_the_default_of_the_probe_timeout_is_that_of_the_version(
 ) -> None:
     subject = subject_of(image)
     assert subject.sidecar.version == version
-    probe_timeout = Value(number=seconds, origin=origin)
-    assert case_of(subject, Program.REFERENCE).probe_timeout == probe_timeout
-    ours = Value(number=3.0, origin="default of this program")
-    assert case_of(subject, Program.OURS).probe_timeout == ours
+    reference, ours = (case_of(subject, each) for each in (Program.REFERENCE, Program.OURS))
+    assert (reference.probe_timeout, reference.probe_timeout_from) == (seconds, origin)
+    assert (ours.probe_timeout, ours.probe_timeout_from) == (3.0, "default of this program")
 
 
 def test_a_tag_that_is_older_than_a_flag_is_not_the_version() -> None:
@@ -181,8 +180,8 @@ def test_a_tag_that_is_older_than_a_flag_is_not_the_version() -> None:
 
 def test_a_probe_timeout_that_is_set_holds_for_both_programs() -> None:
     subject = subject_of("livenessprobe:v2.10.0", "--probe-timeout=1m1.5s")
-    timeouts = {case_of(subject, program).probe_timeout for program in Program}
-    assert timeouts == {Value(number=61.5)}
+    cases = [case_of(subject, program) for program in Program]
+    assert {(case.probe_timeout, case.probe_timeout_from) for case in cases} == {(61.5, "")}
 
 
 @pytest.mark.parametrize(
