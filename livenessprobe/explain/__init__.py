@@ -13,6 +13,7 @@ Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from livenessprobe.explain.sidecars import find
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from livenessprobe.explain.mistakes import Mistake
     from livenessprobe.explain.sidecars import Subject
     from livenessprobe.flags import ExplainConfig
 
@@ -77,15 +77,14 @@ def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool)
 
 
 def _explanation(subject: Subject, *, reference: bool) -> Explanation:
-    programs = [subject.sidecar.program]
-    if reference and subject.sidecar.program is not Program.CHECK:
-        is_ours = subject.sidecar.program is Program.OURS
-        programs.append(Program.REFERENCE if is_ours else Program.OURS)
-    cases = [case_of(subject, program) for program in programs]
-    mistakes: dict[Mistake, Program] = {}
-    for case in cases:
+    now = case_of(subject, subject.sidecar.program)
+    others = [each for each in Program if reference and each is not now.program]
+    swapped = [case_of(subject, each) for each in others]
+    warnings = find_mistakes(subject, now)
+    for case in swapped:
         for mistake in find_mistakes(subject, case):
-            mistakes.setdefault(mistake, case.program)
+            if mistake not in warnings:
+                warnings.append(replace(mistake, reason=f"with {case.program}, {mistake.reason}"))
     sidecar = subject.sidecar
     return Explanation(
         workload=sidecar.workload.name,
@@ -94,6 +93,6 @@ def _explanation(subject: Subject, *, reference: bool) -> Explanation:
         version=sidecar.version,
         socket=sidecar.socket,
         probes=subject.probes,
-        cases=cases,
-        warnings=[(program, mistake) for mistake, program in mistakes.items()],
+        cases=[now, *swapped],
+        warnings=warnings,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from livenessprobe import flags
 from livenessprobe.explain.forecast import Fault, Program, Settings, decide, seconds_to_come_up
+from livenessprobe.explain.sidecars import is_sidecar
 from livenessprobe.flags import kinds, table
 from livenessprobe.health.verdict import SERVICES, Question
 
@@ -31,15 +32,14 @@ _PATHS = {f"/{question.value}": question for question in Question}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What follows with one program; where `undecided` says why not, of the driver nothing does."""
+    """What follows with one program."""
 
     program: Program
-    probe_timeout: float
+    probe_timeout: float  # seconds
     probe_timeout_from: str  # whose default it is; empty: it is set
     refused: str  # why the program does not start with the sidecar's flags
     question: str  # healthz, livez or readyz; empty: nothing that the program answers by yes
-    undecided: str
-    restarted_after: Mapping[Fault, Decision | None]  # None: never
+    restarted_after: Mapping[Fault, Decision | None]  # None: never; empty: by other probes or none
     ready_within: tuple[float, float] | None  # seconds from a pod's start, and after a restart
     probes_an_hour: float  # at most
 
@@ -48,21 +48,13 @@ def case_of(subject: Subject, program: Program) -> Case:
     """Return what follows for the subject if its sidecar runs this program."""
     probe, sidecar = subject.probe, subject.sidecar
     probe_timeout, probe_timeout_from = _probe_timeout(sidecar, program)
-    refused = _refused(sidecar, program)
-    question = _question(probe, program)
-    undecided = ""
-    if probe.type != "liveness":
-        undecided = "no liveness probe asks this sidecar: kubelet restarts nothing for its answers"
-    elif isinstance(probe.port, str):
-        undecided = "kubelet finds no port for the liveness probe: it restarts nothing"
-    elif refused or not question:
-        undecided = "the liveness probe never succeeds: kubelet restarts healthy containers too"
+    refused, question = _refused(sidecar, program), _question(probe, program)
     is_ours = program is Program.OURS
     interval = kinds.interval(sidecar.given.get("probe-interval", "auto")) if is_ours else None
-    lasting = [each for each in sidecar.callers if each.type != "startup"]
+    lasting = [each for _, each in sidecar.callers if each.type != "startup"]
 
     def settings(probe: Probe) -> Settings:
-        periods = [each.settings["periodSeconds"] for each in lasting if each is not probe]
+        others = (each for each in lasting if each.port == probe.port and each is not probe)
         return Settings(
             period=probe.settings["periodSeconds"],
             timeout=probe.settings["timeoutSeconds"],
@@ -70,60 +62,72 @@ def case_of(subject: Subject, program: Program) -> Case:
             initial_delay=probe.settings["initialDelaySeconds"],
             probe_timeout=probe_timeout,
             interval=interval,
-            other_period=min(periods, default=None),
+            other_period=min((each.settings["periodSeconds"] for each in others), default=None),
         )
 
     restarted_after: dict[Fault, Decision | None] = {}
-    if not undecided:
+    ready_within = None
+    if _decides(subject) and question and not refused:
         restarted_after = {fault: decide(program, fault, settings(probe)) for fault in Fault}
         if question == "livez":
             restarted_after[Fault.NOT_READY] = None
-    has_startup = any(each.type == "startup" for each in subject.container.probes)
-    first = subject.probes.get("startup") if has_startup else probe
-    an_hour = [3600 / each.settings["periodSeconds"] for each in lasting]
+        first = next((each for each in subject.container.probes if each.type == "startup"), probe)
+        if first.type in subject.probes:
+            ready_within = seconds_to_come_up(program, settings(first))
+    an_hour = sum(3600 / each.settings["periodSeconds"] for each in lasting)
     return Case(
         program=program,
         probe_timeout=probe_timeout,
         probe_timeout_from=probe_timeout_from,
         refused=refused,
         question=question,
-        undecided=undecided,
         restarted_after=restarted_after,
-        ready_within=seconds_to_come_up(program, settings(first)) if first else None,
-        probes_an_hour=3600 / interval if interval else sum(an_hour),
+        ready_within=ready_within,
+        probes_an_hour=3600 / interval if interval else an_hour,
     )
+
+
+def _decides(subject: Subject) -> bool:
+    """Return whether the probe restarts a driver at all."""
+    probe = subject.probe
+    is_asked = probe.type == "liveness" and isinstance(probe.port, int)
+    return is_asked and not is_sidecar(subject.container)
 
 
 def _question(probe: Probe, program: Program) -> str:
     path = probe.path.partition("?")[0]
-    if program is Program.CHECK:
-        return "healthz"
     if program is Program.REFERENCE:
         return "healthz" if (probe.handler, path) == ("httpGet", "/healthz") else ""
+    if probe.handler == "exec":
+        return "healthz"
     question = (SERVICES if probe.handler == "grpc" else _PATHS).get(path)
     return question.value if question else ""
 
 
 def _probe_timeout(sidecar: Sidecar, program: Program) -> tuple[float, str]:
-    given, version = sidecar.given.get("probe-timeout"), sidecar.version
+    given, version = sidecar.given.get("probe-timeout"), _version(sidecar)
     if given is not None:
         return max(0.0, kinds.duration(given)), ""
-    if program is not Program.REFERENCE:
+    if program is Program.OURS:
         return 3.0, "default of this program"
     if version is None:
-        return 3.0, "default since v2.17, the image tells no version"
+        return 3.0, "default since v2.17, the version is not known"
     seconds = 1.0 if version < _LONGER_TIMEOUT else 3.0
     return seconds, f"default of v{version[0]}.{version[1]}"
 
 
 def _refused(sidecar: Sidecar, program: Program) -> str:
-    if program is Program.OURS:
-        try:
-            flags.parse(sidecar.container.args)
-        except flags.ConfigError as error:
-            return f"{error}: {error.err}" if error.err else str(error)
-    elif program is Program.REFERENCE:
-        version = sidecar.version or _NEWEST
+    if program is Program.REFERENCE:
+        version = _version(sidecar) or _NEWEST
         names = [f"--{n}" for n in sidecar.given if version >= _REFUSED_SINCE.get(n, (inf, 0))]
-        return f"this release does not take {', '.join(names)}" if names else ""
+        return f"v{version[0]}.{version[1]} does not take {', '.join(names)}" if names else ""
+    try:
+        flags.parse(sidecar.container.args)
+    except flags.ConfigError as error:
+        return f"{error}: {error.err}" if error.err else str(error)
     return ""
+
+
+def _version(sidecar: Sidecar) -> tuple[int, int] | None:
+    """Return the reference's version, if the sidecar runs it and its image tells."""
+    return sidecar.version if sidecar.program is Program.REFERENCE else None

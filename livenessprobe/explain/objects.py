@@ -45,16 +45,15 @@ class Probe:
     type: str  # liveness, readiness or startup
     handler: str  # httpGet, grpc or exec; empty if it is another one
     port: int | str | None  # a number, or a name that the container does not declare
-    path: str  # of httpGet; of grpc the service
-    command: tuple[str, ...]
+    path: str  # of httpGet; of grpc the service, of exec the command
     settings: Mapping[str, int]  # its numbers, by their names in the object
     defaults: tuple[str, ...]  # those of the names whose numbers Kubernetes fills in
 
     @property
     def asks(self) -> str:
         """What is asked, as a person reads it."""
-        port = f"grpc :{self.port} " if self.handler == "grpc" else f":{self.port}"
-        return " ".join(self.command) if self.handler == "exec" else f"{port}{self.path}"
+        where = {"grpc": f"grpc :{self.port} ", "exec": ""}.get(self.handler, f":{self.port}")
+        return f"{where}{self.path}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +193,12 @@ def _probe(kind: str, entry: object, ports: Mapping[str, int]) -> Probe:
     action = _at(dict, entry, handler)
     name = _at(str, action, "port")
     number = int(name) if re.fullmatch("[0-9]{1,5}", name) else ports.get(name)
+    paths = {
+        "httpGet": _at(str, action, "path") or "/",
+        "grpc": _at(str, action, "service"),
+        "exec": " ".join(_each(str, action, "command")),
+        "": "",
+    }
     # The API server takes zero for "not set", and refuses what is outside of an int32.
     numbers = {name: _at(int, entry, name) for name in _DEFAULTS}
     given = {name: number for name, number in numbers.items() if 0 < number < 2**31}
@@ -201,8 +206,7 @@ def _probe(kind: str, entry: object, ports: Mapping[str, int]) -> Probe:
         type=kind,
         handler=handler,
         port=(number or name) if name else _at(int, action, "port") or None,
-        path=_at(str, action, "service") if handler == "grpc" else _at(str, action, "path") or "/",
-        command=tuple(_each(str, action, "command")),
+        path=paths[handler],
         settings=_DEFAULTS | given,
         defaults=tuple(name for name in _DEFAULTS if name not in given),
     )

@@ -46,7 +46,7 @@ class Explanation:
     socket: str
     probes: Mapping[str, Probe]  # by type
     cases: Sequence[Case]  # first the program that the sidecar runs
-    warnings: Sequence[tuple[str, Mistake]]  # with the first program that each holds for
+    warnings: Sequence[Mistake]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,42 +95,40 @@ def _explanation(it: Explanation) -> Iterator[str]:
     origin = f" ({now.probe_timeout_from})" if now.probe_timeout_from else ""
     timeout = f"--probe-timeout {now.probe_timeout:g}s{origin}"
     yield from _wrapped("  sidecar    ", f"{sidecar}, {timeout}")
-    yield from [f"  {now.undecided}"] if now.undecided else _decided(it.cases)
-    for program, mistake in it.warnings:
-        swapped = "" if program is now.program else f"with {program}, "
-        yield from _wrapped("  warning: ", f"{swapped}{mistake.reason}")
+    if now.restarted_after:
+        yield from _table(it.cases)
+    elif "liveness" not in it.probes:
+        yield "  no liveness probe asks this sidecar: nothing restarts the driver"
+    for mistake in it.warnings:
+        yield from _wrapped("  warning: ", mistake.reason)
         yield from _wrapped("      set: ", mistake.remedy)
 
 
-def _decided(cases: Sequence[Case]) -> Iterator[str]:
-    now, *swapped = cases
-    others = [(f"  with {case.program}", case) for case in swapped if not case.undecided]
-    yield _row("a driver that", "is restarted after", "never if over within")
-    for fault, decision in now.restarted_after.items():
-        for label, case in ((fault.value, now), *others):
-            yield _row(label, *_decision(case.restarted_after[fault], decision))
-    for label, case in (("starts", now), *others):
-        start, again = map(_span, case.ready_within or (0, 0))
-        within = f"has to be ready within {start}, after a restart {again}"
-        yield _row(label, within if case.ready_within else "has until its startup probe fails")
-    for label, case in (("is healthy", now), *others):
-        yield _row(label, f"is asked {case.probes_an_hour:g} times an hour at most")
+def _table(cases: Sequence[Case]) -> Iterator[str]:
+    yield f"  {'a driver that':38}{'is restarted after':24}never if over within"
+    decided = [case for case in cases if case.restarted_after]
+    for alike in zip(*(_rows(case, cases[0]) for case in decided), strict=True):
+        for case, (label, text) in zip(decided, alike, strict=True):
+            yield f"  {label if case is cases[0] else f'  with {case.program}':38}{text}"
 
 
-def _row(label: str, after: str, spared: str = "", change: str = "") -> str:
-    return f"  {label:38}{after:24}{spared:22}{change}".rstrip()
+def _rows(case: Case, now: Case) -> Iterator[tuple[str, str]]:
+    for fault, decision in case.restarted_after.items():
+        yield fault, _decision(decision, now.restarted_after[fault])
+    start, again = map(_span, case.ready_within or (0, 0))
+    within = f"has to be ready within {start}, after a restart {again}"
+    yield "starts", within if case.ready_within else "has until its startup probe fails"
+    yield "is healthy", f"is asked {case.probes_an_hour:g} times an hour at most"
 
 
-def _decision(decision: Decision | None, now: Decision | None) -> Iterator[str]:
+def _decision(decision: Decision | None, now: Decision | None) -> str:
     if decision is None:
-        yield "never"
-        return
-    span = f"{_span(decision.earliest)} to {_span(ceil(decision.latest))}"
-    yield f"{_span(round(decision.typical))} ({span})"
-    yield _span(decision.spared)
-    change = round(decision.typical - now.typical) if now else 0
-    if change:
-        yield f"{_span(abs(change))} {'later' if change > 0 else 'sooner'}"
+        return "never"
+    typical, earliest = _span(round(decision.typical)), _span(decision.earliest)
+    after = f"{typical} ({earliest} to {_span(ceil(decision.latest))})"
+    later = round(decision.typical - now.typical) if now else 0
+    change = f"{_span(abs(later))} {'later' if later > 0 else 'sooner'}" if later else ""
+    return f"{after:24}{_span(decision.spared):22}{change}".rstrip()
 
 
 def _span(seconds: float) -> str:
