@@ -13,6 +13,7 @@ Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,30 +69,33 @@ def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool)
     """Explain Kubernetes objects, and with `reference` the other program beside each."""
     workloads, others = read_workloads(objects)
     subjects, skipped = find(workloads)
+    wanted = Counter({id(each.sidecar): each.address for each in subjects}.values())
     return Report(
-        explained=[_explanation(each, reference=reference) for each in subjects],
+        explained=[
+            _explanation(each, rivals=wanted[each.address], reference=reference)
+            for each in subjects
+        ],
         skipped=skipped,
         workloads=len(workloads),
         others=others,
     )
 
 
-def _explanation(subject: Subject, *, reference: bool) -> Explanation:
-    now = case_of(subject, subject.sidecar.program)
+def _explanation(subject: Subject, *, rivals: int, reference: bool) -> Explanation:
+    now = case_of(subject, subject.program)
     others = [each for each in Program if reference and each is not now.program]
     swapped = [case_of(subject, each) for each in others]
-    warnings = find_mistakes(subject, now)
+    warnings = find_mistakes(subject, now, rivals=rivals)
     for case in swapped:
-        for mistake in find_mistakes(subject, case):
+        for mistake in find_mistakes(subject, case, rivals=rivals):
             if mistake not in warnings:
                 warnings.append(replace(mistake, reason=f"with {case.program}, {mistake.reason}"))
-    sidecar = subject.sidecar
     return Explanation(
-        workload=sidecar.workload.name,
+        workload=subject.workload.name,
         container=subject.container.name,
-        sidecar=sidecar.container.name,
-        version=sidecar.version,
-        socket=sidecar.socket,
+        sidecar=subject.sidecar.name,
+        version=subject.version,
+        socket=subject.socket,
         probes=subject.probes,
         cases=[now, *swapped],
         warnings=warnings,

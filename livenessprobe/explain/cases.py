@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from livenessprobe.explain.forecast import Decision
     from livenessprobe.explain.objects import Probe
-    from livenessprobe.explain.sidecars import Sidecar, Subject
+    from livenessprobe.explain.sidecars import Subject
 
 _NEWEST, _LONGER_TIMEOUT = (2, 19), (2, 17)
 """The reference's release that counts if the image tells none, and the first with 3 s, not 1 s."""
@@ -46,12 +46,12 @@ class Case:
 
 def case_of(subject: Subject, program: Program) -> Case:
     """Return what follows for the subject if its sidecar runs this program."""
-    probe, sidecar = subject.probe, subject.sidecar
-    probe_timeout, probe_timeout_from = _probe_timeout(sidecar, program)
-    refused, question = _refused(sidecar, program), _question(probe, program)
+    probe = subject.probe
+    probe_timeout, probe_timeout_from = _probe_timeout(subject, program)
+    refused, question = _refused(subject, program), _question(probe, program)
     is_ours = program is Program.OURS
-    interval = kinds.interval(sidecar.given.get("probe-interval", "auto")) if is_ours else None
-    lasting = [each for _, each in sidecar.callers if each.type != "startup"]
+    interval = kinds.interval(subject.given.get("probe-interval", "auto")) if is_ours else None
+    lasting = [each for each in subject.callers if each.type != "startup"]
 
     def settings(probe: Probe) -> Settings:
         others = (each for each in lasting if each.port == probe.port and each is not probe)
@@ -65,9 +65,10 @@ def case_of(subject: Subject, program: Program) -> Case:
             other_period=min((each.settings["periodSeconds"] for each in others), default=None),
         )
 
+    is_liveness = probe.type == "liveness" and isinstance(probe.port, int)
     restarted_after: dict[Fault, Decision | None] = {}
     ready_within = None
-    if _decides(subject) and question and not refused:
+    if is_liveness and question and not refused and not is_sidecar(subject.container):
         restarted_after = {fault: decide(program, fault, settings(probe)) for fault in Fault}
         if question == "livez":
             restarted_after[Fault.NOT_READY] = None
@@ -87,13 +88,6 @@ def case_of(subject: Subject, program: Program) -> Case:
     )
 
 
-def _decides(subject: Subject) -> bool:
-    """Return whether the probe restarts a driver at all."""
-    probe = subject.probe
-    is_asked = probe.type == "liveness" and isinstance(probe.port, int)
-    return is_asked and not is_sidecar(subject.container)
-
-
 def _question(probe: Probe, program: Program) -> str:
     path = probe.path.partition("?")[0]
     if program is Program.REFERENCE:
@@ -104,30 +98,28 @@ def _question(probe: Probe, program: Program) -> str:
     return question.value if question else ""
 
 
-def _probe_timeout(sidecar: Sidecar, program: Program) -> tuple[float, str]:
-    given, version = sidecar.given.get("probe-timeout"), _version(sidecar)
-    if given is not None:
-        return max(0.0, kinds.duration(given)), ""
+def _probe_timeout(subject: Subject, program: Program) -> tuple[float, str]:
+    if "probe-timeout" in subject.given:
+        return max(0.0, kinds.duration(subject.given["probe-timeout"])), ""
     if program is Program.OURS:
         return 3.0, "default of this program"
-    if version is None:
+    if not (version := _version(subject)):
         return 3.0, "default since v2.17, the version is not known"
-    seconds = 1.0 if version < _LONGER_TIMEOUT else 3.0
-    return seconds, f"default of v{version[0]}.{version[1]}"
+    return (1.0 if version < _LONGER_TIMEOUT else 3.0), "default of v{}.{}".format(*version)
 
 
-def _refused(sidecar: Sidecar, program: Program) -> str:
+def _refused(subject: Subject, program: Program) -> str:
     if program is Program.REFERENCE:
-        version = _version(sidecar) or _NEWEST
-        names = [f"--{n}" for n in sidecar.given if version >= _REFUSED_SINCE.get(n, (inf, 0))]
-        return f"v{version[0]}.{version[1]} does not take {', '.join(names)}" if names else ""
+        version = _version(subject) or _NEWEST
+        names = [f"--{n}" for n in subject.given if version >= _REFUSED_SINCE.get(n, (inf, 0))]
+        return "v{}.{} does not take {}".format(*version, ", ".join(names)) if names else ""
     try:
-        flags.parse(sidecar.container.args)
+        flags.parse(subject.sidecar.args)
     except flags.ConfigError as error:
         return f"{error}: {error.err}" if error.err else str(error)
     return ""
 
 
-def _version(sidecar: Sidecar) -> tuple[int, int] | None:
+def _version(subject: Subject) -> tuple[int, int] | None:
     """Return the reference's version, if the sidecar runs it and its image tells."""
-    return sidecar.version if sidecar.program is Program.REFERENCE else None
+    return subject.version if subject.program is Program.REFERENCE else None

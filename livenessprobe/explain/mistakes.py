@@ -23,6 +23,8 @@ _LEAST_CPU = 0.1
 _LEAST_MEMORY, _LEAST_MEMORY_WITH_CHECK = 32, 64
 """MiB; the sidecar alone takes 18.3 in its cgroup, and 34.5 with one `check` beside it."""
 
+_ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
@@ -33,28 +35,27 @@ class Mistake:
     remedy: str
 
 
-def find_mistakes(subject: Subject, case: Case) -> list[Mistake]:
+def find_mistakes(subject: Subject, case: Case, *, rivals: int) -> list[Mistake]:
     """Return what is wrong, in the order of the table."""
     return [
         Mistake(name=name, reason=reason, remedy=remedy)
-        for name, (found, reason, remedy) in checks(subject, case).items()
+        for name, (found, reason, remedy) in checks(subject, case, rivals=rivals).items()
         if found
     ]
 
 
-def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]]:
-    """Return all checks, the gravest first: what each found, the reason and the remedy."""
-    probe, container, sidecar = subject.probe, subject.container, subject.sidecar
-    port, limits, on_node = (
-        sidecar.port,
-        sidecar.container.limits,
-        sidecar.workload.node is not None,
-    )
+def checks(subject: Subject, case: Case, *, rivals: int) -> Mapping[str, tuple[object, str, str]]:
+    """Return all checks, the gravest first: what each found, the reason and the remedy.
+
+    `rivals` is the number of sidecars that want the subject's address, with its own.
+    """
+    probe, container, port = subject.probe, subject.container, subject.port
+    limits, workload = subject.sidecar.limits, subject.workload
     is_ours, may_restart = case.program is Program.OURS, probe.type != "readiness"
     memory = _LEAST_MEMORY_WITH_CHECK if probe.handler == "exec" else _LEAST_MEMORY
     return {
         "windows": (
-            is_ours and sidecar.workload.windows,
+            is_ours and workload.windows,
             "the image is for Linux, and the nodes run Windows",
             "the image of kubernetes-csi/livenessprobe there",
         ),
@@ -80,12 +81,12 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
         ),
         "socket": (
             not _shares_socket(subject),
-            f"the directory of {sidecar.socket} is on no volume that {container.name} mounts too",
+            f"the directory of {subject.socket} is on no volume that {container.name} mounts too",
             "volumeMounts in both, or --csi-address",
         ),
         "same-port": (
-            subject.rivals > 1,
-            f"{subject.rivals} sidecars want port {port} of one network, one gets it",
+            rivals > 1,
+            f"{rivals} sidecars want port {port} of one network, one gets it",
             "--health-port or --http-endpoint: a port of its own for each",
         ),
         "period": (
@@ -111,7 +112,7 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
             "livenessProbe: {httpGet: {path: /livez}}",
         ),
         "exposed": (
-            on_node and sidecar.host in {"", "0.0.0.0", "[::]"},  # noqa: S104 - to warn of it
+            workload.node is not None and subject.host in _ANY,
             f"port {port} is open on every address of the node",
             f"--http-endpoint=localhost:{port}, and host: localhost in the probes",
         ),
@@ -130,17 +131,14 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
 
 def _shares_socket(subject: Subject) -> bool:
     """Return whether a volume has the socket in both containers, as far as that is known."""
-    socket = PurePosixPath(subject.sidecar.socket)
-    is_known = socket.is_absolute() and "$" not in subject.sidecar.socket
-    if not is_known or is_sidecar(subject.container):
+    socket, mounts = PurePosixPath(subject.socket), subject.sidecar.volumes
+    if not socket.is_absolute() or "$" in subject.socket or is_sidecar(subject.container):
         return True
-    volumes = {
-        PurePosixPath(path): volume for path, volume in subject.sidecar.container.volumes.items()
-    }
+    volumes = {PurePosixPath(path): volume for path, volume in mounts.items()}
     mounted = next((each for each in socket.parents if each in volumes), None)
     if mounted is None:
         return False
     on_node = PurePosixPath(volumes[mounted]) / socket.relative_to(mounted)
     return any(
-        PurePosixPath(volume) in on_node.parents for volume in subject.container.volumes.values()
+        PurePosixPath(each) in on_node.parents for each in subject.container.volumes.values()
     )

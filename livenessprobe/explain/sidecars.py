@@ -8,7 +8,6 @@ own if it asks the sidecar's port, whichever container of the pod has the probe,
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,52 +26,47 @@ _VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
-    """A livenessprobe container that at least one probe of its pod asks."""
-
-    workload: Workload
-    container: Container
-    program: Program
-    version: tuple[int, int] | None  # the program's release; None: the image does not tell
-    given: Mapping[str, str]  # the flags' texts as set
-    socket: str  # the path on which it looks for the driver
-    host: str  # that it listens on; empty: every address
-    port: int  # likewise
-    callers: Sequence[tuple[Container, Probe]]  # who asks it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """One container with those of its probes that ask one sidecar."""
 
+    workload: Workload
     container: Container
-    sidecar: Sidecar
     probes: Mapping[str, Probe]  # by type; at least one
-    rivals: int  # the sidecars on its network that want its port, with itself
+    sidecar: Container
+    program: Program  # that the sidecar runs
+    version: tuple[int, int] | None  # the program's release; None: the image does not tell
+    given: Mapping[str, str]  # the sidecar's flags that are set, as texts
+    socket: str  # the path on which it looks for the driver
+    host: str  # that it listens on; empty: every address
+    port: int  # likewise
+    callers: Sequence[Probe]  # all probes that ask it, of whichever container
 
     @property
     def probe(self) -> Probe:
         """The one that matters: it restarts the driver if one does."""
         return self.probes.get("liveness") or next(iter(self.probes.values()))
 
+    @property
+    def address(self) -> tuple[object, ...]:
+        """The port that the sidecar wants, of the pod's own network, one node's or any node's."""
+        network = id(self.workload) if self.workload.node is None else self.workload.node
+        return self.port, self.workload.windows, network
+
+
+class _NotExplainedError(Exception):
+    """Why a sidecar is skipped."""
+
 
 def find(workloads: Sequence[Workload]) -> tuple[list[Subject], list[str]]:
     """Return who is probed by whom, and which sidecar is not explained for which reason."""
-    sidecars: list[Sidecar] = []
+    subjects: list[Subject] = []
     skipped: list[str] = []
     for workload in workloads:
-        for container in filter(is_sidecar, workload.containers):
+        for sidecar in filter(is_sidecar, workload.containers):
             try:
-                sidecars.append(_sidecar(workload, container))
+                subjects += _subjects(workload, sidecar)
             except _NotExplainedError as reason:
-                skipped.append(f"{workload.name}, sidecar {container.name}: {reason}")
-    wanted = Counter(map(_address, sidecars))
-    subjects = [
-        Subject(container=each, sidecar=sidecar, probes=probes, rivals=wanted[_address(sidecar)])
-        for sidecar in sidecars
-        for each in sidecar.workload.containers
-        if (probes := {probe.type: probe for asks, probe in sidecar.callers if asks is each})
-    ]
+                skipped.append(f"{workload.name}, sidecar {sidecar.name}: {reason}")
     return subjects, skipped
 
 
@@ -82,65 +76,61 @@ def is_sidecar(container: Container) -> bool:
     return bool(is_named or _PROGRAM.fullmatch(container.program))
 
 
-def _address(sidecar: Sidecar) -> tuple[object, ...]:
-    """Return the port with the network: the pod's own, one node's, or that of any node."""
-    workload = sidecar.workload
-    network = id(workload) if workload.node is None else workload.node
-    return sidecar.port, workload.windows, network
-
-
-class _NotExplainedError(Exception):
-    """Why a sidecar is skipped."""
-
-
-def _sidecar(workload: Workload, container: Container) -> Sidecar:
-    if container.program and not _PROGRAM.fullmatch(container.program):
-        command = go.quote(container.program)
+def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
+    if sidecar.program and not _PROGRAM.fullmatch(sidecar.program):
+        command = go.quote(sidecar.program)
         raise _NotExplainedError(f"its command is {command}, which is not read")
     try:
-        given, _ = go.scan(container.args, {flag.name: flag.kind for flag in table.FLAGS.values()})
+        given, _ = go.scan(sidecar.args, {name: flag.kind for name, flag in table.FLAGS.items()})
     except (go.UsageError, go.HelpRequested) as error:
         reason = str(error) or "it is asked for help"
         raise _NotExplainedError(f"it ends at its start: {reason}") from error
-    tag = container.tag if _NAME.search(container.image) else ""
+    tag = sidecar.tag if _NAME.search(sidecar.image) else ""
     # Before 1.1 other rules held. With --probe-timeout, the tag is not the release's.
     if re.match(r"v(0|1\.0)\.", tag) and "probe-timeout" not in given:
         raise _NotExplainedError(f"its image is {tag}, older than --probe-timeout")
     texts = {name: flag.default for name, flag in table.FLAGS.items()} | given
-    host, _, digits = values.health_address(texts).rpartition(":")
-    if not re.fullmatch("[0-9]{1,5}", digits):
+    host, _, port = values.health_address(texts).rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port):
         raise _NotExplainedError("the port that it listens on is not in the object")
-    port = int(digits)
-    callers = [
-        (each, probe)
+    probed = [
+        (each, {p.type: p for p in each.probes if _asks(p, int(port), is_own=each is sidecar)})
         for each in workload.containers
-        for probe in each.probes
-        if _asks(probe, port) or (each is container and _CHECK.fullmatch(probe.path))
     ]
+    callers = [probe for _, probes in probed for probe in probes.values()]
     if not callers:
         reason = f"no probe of the pod asks its port {port}: nothing restarts the driver"
         raise _NotExplainedError(reason)
     version = _VERSION.match(tag)
-    return Sidecar(
-        workload=workload,
-        container=container,
-        program=_program(tag, given, [probe for _, probe in callers]),
-        version=(int(version[1]), int(version[2])) if version else None,
-        given=given,
-        socket=csi_address.without_scheme(texts["csi-address"]),
-        host=host,
-        port=port,
-        callers=callers,
-    )
+    return [
+        Subject(
+            workload=workload,
+            container=container,
+            probes=probes,
+            sidecar=sidecar,
+            program=_program(tag, given, callers),
+            version=(int(version[1]), int(version[2])) if version else None,
+            given=given,
+            socket=csi_address.without_scheme(texts["csi-address"]),
+            host=host,
+            port=int(port),
+            callers=callers,
+        )
+        for container, probes in probed
+        if probes
+    ]
 
 
-def _asks(probe: Probe, port: int) -> bool:
+def _asks(probe: Probe, port: int, *, is_own: bool) -> bool:
+    """Return whether the probe, of the sidecar itself if it `is_own`, asks on this port."""
+    if probe.handler == "exec":
+        return is_own and bool(_CHECK.fullmatch(probe.path))
     if isinstance(probe.port, str):  # a name that is not declared, so the path tells
         return probe.path == "/healthz"
     return probe.port == port
 
 
-def _program(tag: str, given: Mapping[str, str], probes: Sequence[Probe]) -> Program:
+def _program(tag: str, given: Mapping[str, str], callers: Sequence[Probe]) -> Program:
     """Return what a sidecar runs.
 
     This program is known by the tag of its releases, 0.N, where the reference's have a v; by
@@ -149,6 +139,6 @@ def _program(tag: str, given: Mapping[str, str], probes: Sequence[Probe]) -> Pro
     is_ours = (
         re.fullmatch(r"0\.[0-9]+(\.[0-9]+)?", tag)
         or "probe-interval" in given
-        or any(p.handler != "httpGet" or p.path in {"/livez", "/readyz"} for p in probes)
+        or any(p.handler != "httpGet" or p.path in {"/livez", "/readyz"} for p in callers)
     )
     return Program.OURS if is_ours else Program.REFERENCE

@@ -241,7 +241,7 @@ def test_a_mistake_is_told_with_its_reason_and_what_to_set(
 def test_every_check_has_a_manifest() -> None:
     workloads, _ = read_workloads([Pod().json])
     (subject,), _ = find(workloads)
-    table = checks(subject, case_of(subject, Program.REFERENCE))
+    table = checks(subject, case_of(subject, Program.REFERENCE), rivals=1)
     assert set(table) == {name for name, *_ in MANIFESTS}
 
 

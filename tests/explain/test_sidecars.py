@@ -33,7 +33,7 @@ def why_not(pod: Pod) -> str:
 def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it() -> None:
     subject = only(Pod())
     assert subject.container.name == "driver"
-    assert subject.sidecar.container.name == "liveness-probe"
+    assert subject.sidecar.name == "liveness-probe"
     assert list(subject.probes) == ["liveness"]
 
 
@@ -50,7 +50,7 @@ def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it()
 def test_a_sidecar_is_known_by_image_command_or_name(changes: dict[str, Any]) -> None:
     pod = Pod()
     pod.sidecar |= changes
-    assert only(pod).sidecar.container.name == pod.sidecar["name"]
+    assert only(pod).sidecar.name == pod.sidecar["name"]
 
 
 def test_other_sidecars_are_none() -> None:
@@ -81,7 +81,7 @@ def test_a_probe_asks_a_port_by_number_or_by_a_name_of_its_container(
     pod.probe["httpGet"]["port"] = port
     pod.driver["ports"] = ports
     pod.sidecar["args"] = args
-    assert only(pod).sidecar.port == 29603
+    assert only(pod).port == 29603
 
 
 def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
@@ -95,7 +95,7 @@ def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
 def test_the_socket_is_the_path_that_the_program_reads(scheme: str) -> None:
     pod = Pod()
     pod.sidecar.update(args=[f"--csi-address={scheme}/csi/csi.sock"])
-    assert only(pod).sidecar.socket == "/csi/csi.sock"
+    assert only(pod).socket == "/csi/csi.sock"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_check_in_the_sidecars_container_asks_it(command: list[str], *, is_che
     assert containers == (["driver", "liveness-probe"] if is_check else ["driver"])
     assert skipped == []
     # Only this program has the command.
-    assert subjects[0].sidecar.program is (Program.OURS if is_check else Program.REFERENCE)
+    assert subjects[0].program is (Program.OURS if is_check else Program.REFERENCE)
 
 
 def test_a_check_in_another_container_is_none_of_the_sidecars_probes() -> None:
@@ -168,14 +168,14 @@ def test_the_default_of_the_probe_timeout_is_that_of_the_version(
     image: str, version: tuple[int, int] | None, seconds: float, origin: str
 ) -> None:
     subject = subject_of(image)
-    assert subject.sidecar.version == version
+    assert subject.version == version
     reference, ours = (case_of(subject, each) for each in (Program.REFERENCE, Program.OURS))
     assert (reference.probe_timeout, reference.probe_timeout_from) == (seconds, origin)
     assert (ours.probe_timeout, ours.probe_timeout_from) == (3.0, "default of this program")
 
 
 def test_a_tag_that_is_older_than_a_flag_is_not_the_version() -> None:
-    assert subject_of("livenessprobe:v0.0.0", "--probe-timeout=3s").sidecar.port == 9808
+    assert subject_of("livenessprobe:v0.0.0", "--probe-timeout=3s").port == 9808
 
 
 def test_the_version_of_this_program_is_none_of_the_references() -> None:
@@ -226,7 +226,7 @@ def test_this_program_is_known_by_its_tag_its_flags_or_what_it_is_asked(
     pod = Pod()
     pod.sidecar |= {"image": image, "args": args}
     pod.probe["httpGet"]["path"] = path
-    assert only(pod).sidecar.program is program
+    assert only(pod).program is program
 
 
 @pytest.mark.parametrize(
