@@ -82,14 +82,15 @@ def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool)
 
 
 def _explanation(subject: Subject, *, rivals: int, reference: bool) -> Explanation:
-    now = case_of(subject, subject.program)
-    others = [each for each in Program if reference and each is not now.program]
-    swapped = [case_of(subject, each) for each in others]
+    others = [each for each in Program if reference and each is not subject.program]
+    now, *swapped = [case_of(subject, each) for each in (subject.program, *others)]
     warnings = find_mistakes(subject, now, rivals=rivals)
     for case in swapped:
-        for mistake in find_mistakes(subject, case, rivals=rivals):
-            if mistake not in warnings:
-                warnings.append(replace(mistake, reason=f"with {case.program}, {mistake.reason}"))
+        warnings += [
+            replace(mistake, reason=f"with {case.program}, {mistake.reason}")
+            for mistake in find_mistakes(subject, case, rivals=rivals)
+            if mistake not in warnings
+        ]
     return Explanation(
         workload=subject.workload.name,
         container=subject.container.name,

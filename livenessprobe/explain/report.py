@@ -26,7 +26,6 @@ _WIDTH = 100
 _LONGEST = 2000
 """Characters of one paragraph; Kubernetes' own names have at most 253."""
 
-
 _NUMBERS = {
     "periodSeconds": "every {}s",
     "timeoutSeconds": "timeout {}s",
@@ -105,20 +104,24 @@ def _explanation(it: Explanation) -> Iterator[str]:
 
 
 def _table(cases: Sequence[Case]) -> Iterator[str]:
+    now = cases[0]
+    rows = {case.program: _rows(case, now) for case in cases if case.restarted_after}
     yield f"  {'a driver that':38}{'is restarted after':24}never if over within"
-    decided = [case for case in cases if case.restarted_after]
-    for alike in zip(*(_rows(case, cases[0]) for case in decided), strict=True):
-        for case, (label, text) in zip(decided, alike, strict=True):
-            yield f"  {label if case is cases[0] else f'  with {case.program}':38}{text}"
+    for label in rows[now.program]:
+        for program, texts in rows.items():
+            yield f"  {label if program is now.program else f'  with {program}':38}{texts[label]}"
 
 
-def _rows(case: Case, now: Case) -> Iterator[tuple[str, str]]:
-    for fault, decision in case.restarted_after.items():
-        yield fault, _decision(decision, now.restarted_after[fault])
+def _rows(case: Case, now: Case) -> Mapping[str, str]:
+    """Return the right half of each row by its label, with what differs from `now`."""
     start, again = map(_span, case.ready_within or (0, 0))
     within = f"has to be ready within {start}, after a restart {again}"
-    yield "starts", within if case.ready_within else "has until its startup probe fails"
-    yield "is healthy", f"is asked {case.probes_an_hour:g} times an hour at most"
+    decisions = case.restarted_after.items()
+    return {
+        **{fault: _decision(decision, now.restarted_after[fault]) for fault, decision in decisions},
+        "starts": within if case.ready_within else "has until its startup probe fails",
+        "is healthy": f"is asked {case.probes_an_hour:g} times an hour at most",
+    }
 
 
 def _decision(decision: Decision | None, now: Decision | None) -> str:
