@@ -27,7 +27,15 @@ _REFUSED_SINCE = {
 } | {"automaxprocs": (inf, 0), "connection-timeout": (2, 0), "probe-interval": (0, 0)}
 """The reference's first release that does not take a flag; with 2.12 klog's were replaced."""
 
-_PATHS = {f"/{question.value}": question for question in Question}
+_QUESTIONS = {
+    Program.REFERENCE: {("httpGet", "/healthz"): "healthz"},
+    Program.OURS: {
+        **{("httpGet", f"/{question.value}"): question.value for question in Question},
+        **{("grpc", service): question.value for service, question in SERVICES.items()},
+        ("exec", ""): "healthz",  # a check
+    },
+}
+"""What each program is asked, by the handler and the path or service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,8 @@ def case_of(subject: Subject, program: Program) -> Case:
     """Return what follows for the subject if its sidecar runs this program."""
     probe = subject.probe
     probe_timeout, probe_timeout_from = _probe_timeout(subject, program)
-    refused, question = _refused(subject, program), _question(probe, program)
+    refused = _refused(subject, program)
+    question = _QUESTIONS[program].get((probe.handler, probe.path.partition("?")[0]), "")
     is_ours = program is Program.OURS
     interval = kinds.interval(subject.given.get("probe-interval", "auto")) if is_ours else None
     lasting = [each for each in subject.callers if each.type != "startup"]
@@ -72,7 +81,7 @@ def case_of(subject: Subject, program: Program) -> Case:
         restarted_after = {fault: decide(program, fault, settings(probe)) for fault in Fault}
         if question == "livez":
             restarted_after[Fault.NOT_READY] = None
-        first = next((each for each in subject.container.probes if each.type == "startup"), probe)
+        first = subject.container.probes.get("startup", probe)
         if first.type in subject.probes:
             ready_within = seconds_to_come_up(program, settings(first))
     an_hour = sum(3600 / each.settings["periodSeconds"] for each in lasting)
@@ -86,16 +95,6 @@ def case_of(subject: Subject, program: Program) -> Case:
         ready_within=ready_within,
         probes_an_hour=3600 / interval if interval else an_hour,
     )
-
-
-def _question(probe: Probe, program: Program) -> str:
-    path = probe.path.partition("?")[0]
-    if program is Program.REFERENCE:
-        return "healthz" if (probe.handler, path) == ("httpGet", "/healthz") else ""
-    if probe.handler == "exec":
-        return "healthz"
-    question = (SERVICES if probe.handler == "grpc" else _PATHS).get(path)
-    return question.value if question else ""
 
 
 def _probe_timeout(subject: Subject, program: Program) -> tuple[float, str]:

@@ -45,15 +45,10 @@ class Probe:
     type: str  # liveness, readiness or startup
     handler: str  # httpGet, grpc or exec; empty if it is another one
     port: int | str | None  # a number, or a name that the container does not declare
-    path: str  # of httpGet; of grpc the service, of exec the command
+    path: str  # of httpGet; of grpc the service
+    asks: str  # what is asked, as a person reads it; of exec the command
     settings: Mapping[str, int]  # its numbers, by their names in the object
     defaults: tuple[str, ...]  # those of the names whose numbers Kubernetes fills in
-
-    @property
-    def asks(self) -> str:
-        """What is asked, as a person reads it."""
-        where = {"grpc": f"grpc :{self.port} ", "exec": ""}.get(self.handler, f":{self.port}")
-        return f"{where}{self.path}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +62,7 @@ class Container:
     args: tuple[str, ...]  # of the command and behind it, with $(VAR) expanded as far as known
     volumes: Mapping[str, str]  # by where they are mounted: their paths on the node, or their names
     limits: Mapping[str, float]  # in CPUs and bytes; infinite: none
-    probes: tuple[Probe, ...]
+    probes: Mapping[str, Probe]  # by type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +175,11 @@ def _container(entry: Mapping[str, Any], on_node: Mapping[str, str]) -> Containe
         args=(*command[1:], *args),
         volumes={path: on_node.get(name) or name for path, name in mounts.items()},
         limits={name: quantity(limits.get(name)) for name in ("cpu", "memory")},
-        probes=tuple(
-            _probe(kind, entry[f"{kind}Probe"], ports)
+        probes={
+            kind: _probe(kind, entry[f"{kind}Probe"], ports)
             for kind in ("liveness", "readiness", "startup")
             if entry.get(f"{kind}Probe")
-        ),
+        },
     )
 
 
@@ -193,20 +188,19 @@ def _probe(kind: str, entry: object, ports: Mapping[str, int]) -> Probe:
     action = _at(dict, entry, handler)
     name = _at(str, action, "port")
     number = int(name) if re.fullmatch("[0-9]{1,5}", name) else ports.get(name)
-    paths = {
-        "httpGet": _at(str, action, "path") or "/",
-        "grpc": _at(str, action, "service"),
-        "exec": " ".join(_each(str, action, "command")),
-        "": "",
-    }
+    port = (number or name) if name else _at(int, action, "port") or None
+    path = _at(str, action, "path") or "/" if handler == "httpGet" else _at(str, action, "service")
+    command = " ".join(_each(str, action, "command"))
+    asks = {"httpGet": f":{port}{path}", "grpc": f"grpc :{port} {path}".rstrip(), "exec": command}
     # The API server takes zero for "not set", and refuses what is outside of an int32.
     numbers = {name: _at(int, entry, name) for name in _DEFAULTS}
     given = {name: number for name, number in numbers.items() if 0 < number < 2**31}
     return Probe(
         type=kind,
         handler=handler,
-        port=(number or name) if name else _at(int, action, "port") or None,
-        path=paths[handler],
+        port=port,
+        path=path,
+        asks=asks.get(handler, ""),
         settings=_DEFAULTS | given,
         defaults=tuple(name for name in _DEFAULTS if name not in given),
     )

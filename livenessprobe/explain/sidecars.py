@@ -94,7 +94,7 @@ def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
     if not re.fullmatch("[0-9]{1,5}", port):
         raise _NotExplainedError("the port that it listens on is not in the object")
     probed = [
-        (each, {p.type: p for p in each.probes if _asks(p, int(port), is_own=each is sidecar)})
+        (each, {k: p for k, p in each.probes.items() if _asks(p, int(port), own=each is sidecar)})
         for each in workload.containers
     ]
     callers = [probe for _, probes in probed for probe in probes.values()]
@@ -121,10 +121,10 @@ def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
     ]
 
 
-def _asks(probe: Probe, port: int, *, is_own: bool) -> bool:
-    """Return whether the probe, of the sidecar itself if it `is_own`, asks on this port."""
+def _asks(probe: Probe, port: int, *, own: bool) -> bool:
+    """Return whether the probe, if `own` of the sidecar's own container, asks the sidecar."""
     if probe.handler == "exec":
-        return is_own and bool(_CHECK.fullmatch(probe.path))
+        return own and bool(_CHECK.fullmatch(probe.asks))
     if isinstance(probe.port, str):  # a name that is not declared, so the path tells
         return probe.path == "/healthz"
     return probe.port == port

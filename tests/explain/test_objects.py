@@ -109,7 +109,7 @@ def test_fields_of_the_wrong_type_count_as_not_there() -> None:
     driver, sidecar = workload.containers
     assert (sidecar.args, sidecar.volumes) == ((), {})
     assert sidecar.limits == {"cpu": inf, "memory": inf}
-    (probe,) = driver.probes
+    (probe,) = driver.probes.values()
     assert probe.port == "healthz"
     assert list(probe.settings.values()) == [10, 1, 3, 10]
     assert probe.defaults == ("periodSeconds", "timeoutSeconds", "failureThreshold")
@@ -121,7 +121,7 @@ def test_a_probe_of_another_kind_has_no_handler() -> None:
     pod.driver["startupProbe"] = {"periodSeconds": 5}
     pod.driver["ports"] = [{"containerPort": 9808}]
     (workload,), _ = read_workloads([pod.json])
-    found = [(probe.handler, probe.port) for probe in workload.containers[0].probes]
+    found = [(probe.handler, probe.port) for probe in workload.containers[0].probes.values()]
     assert found == [("", None), ("", None)]
 
 

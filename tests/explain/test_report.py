@@ -233,6 +233,7 @@ def test_a_machine_reads_the_same_unrounded() -> None:
                 "handler": "httpGet",
                 "port": 9808,
                 "path": "/healthz",
+                "asks": ":9808/healthz",
                 "settings": {
                     "periodSeconds": 10,
                     "timeoutSeconds": 1,
