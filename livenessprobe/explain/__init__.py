@@ -13,6 +13,8 @@ Nothing is asked of a cluster and nothing of a driver: all is in the objects.
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,6 @@ from livenessprobe.explain.sidecars import find
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from livenessprobe.explain.mistakes import Mistake
     from livenessprobe.explain.sidecars import Subject
     from livenessprobe.flags import ExplainConfig
 
@@ -68,32 +69,35 @@ def explain_objects(objects: Iterable[Mapping[str, object]], *, reference: bool)
     """Explain Kubernetes objects, and with `reference` the other program beside each."""
     workloads, others = read_workloads(objects)
     subjects, skipped = find(workloads)
+    wanted = Counter({id(each.sidecar): each.address for each in subjects}.values())
     return Report(
-        explained=[_explanation(each, reference=reference) for each in subjects],
+        explained=[
+            _explanation(each, rivals=wanted[each.address], reference=reference)
+            for each in subjects
+        ],
         skipped=skipped,
         workloads=len(workloads),
         others=others,
     )
 
 
-def _explanation(subject: Subject, *, reference: bool) -> Explanation:
-    programs = [subject.sidecar.program]
-    if reference and subject.sidecar.program is not Program.CHECK:
-        is_ours = subject.sidecar.program is Program.OURS
-        programs.append(Program.REFERENCE if is_ours else Program.OURS)
-    cases = [case_of(subject, program) for program in programs]
-    mistakes: dict[Mistake, Program] = {}
-    for case in cases:
-        for mistake in find_mistakes(subject, case):
-            mistakes.setdefault(mistake, case.program)
-    sidecar = subject.sidecar
+def _explanation(subject: Subject, *, rivals: int, reference: bool) -> Explanation:
+    others = [each for each in Program if reference and each is not subject.program]
+    now, *swapped = [case_of(subject, each) for each in (subject.program, *others)]
+    warnings = find_mistakes(subject, now, rivals=rivals)
+    for case in swapped:
+        warnings += [
+            replace(mistake, reason=f"with {case.program}, {mistake.reason}")
+            for mistake in find_mistakes(subject, case, rivals=rivals)
+            if mistake not in warnings
+        ]
     return Explanation(
-        workload=sidecar.workload.name,
+        workload=subject.workload.name,
         container=subject.container.name,
-        sidecar=sidecar.container.name,
-        version=sidecar.version,
-        socket=sidecar.socket,
+        sidecar=subject.sidecar.name,
+        version=subject.version,
+        socket=subject.socket,
         probes=subject.probes,
-        cases=cases,
-        warnings=[(program, mistake) for mistake, program in mistakes.items()],
+        cases=[now, *swapped],
+        warnings=warnings,
     )

@@ -12,7 +12,6 @@ next request to its own end: the worker's ticker keeps one tick (pkg/kubelet/pro
                      begins --probe-timeout and a margin before it, so a fault that begins later
                      shows one request later. A driver that dies closes its connection, and is
                      asked at once, unless closed connections are ignored (probing/schedule).
-    a check          like the reference, but nobody waits for a listener
 
 Pure: seconds in, seconds out. All figures are for a driver that otherwise answers at once.
 """
@@ -30,7 +29,6 @@ class Program(StrEnum):
 
     REFERENCE = "kubernetes-csi/livenessprobe"
     OURS = "this program"
-    CHECK = "livenessprobe check"
 
 
 class Fault(StrEnum):
@@ -42,18 +40,11 @@ class Fault(StrEnum):
     NOT_READY = "is not ready"
 
 
-FOUND_AFTER = {Program.REFERENCE: 1.2, Program.OURS: 0.2, Program.CHECK: 0.0}
+FOUND_AFTER = {Program.REFERENCE: 1.2, Program.OURS: 0.2}
 """Seconds at most until a driver's new socket is found.
 
 The reference's backoff is capped at one second, with a fifth of jitter.
 """
-
-_WAITED_FOR = {
-    Program.REFERENCE: {Fault.DIES, Fault.HANGS},
-    Program.OURS: set[Fault](),
-    Program.CHECK: {Fault.HANGS},
-}
-"""With which faults a request waits for the driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +100,8 @@ def decide(program: Program, fault: Fault, settings: Settings) -> Decision:
 
 def _wait(program: Program, fault: Fault, settings: Settings) -> float:
     """Return how long a request takes to fail."""
-    return min(settings.timeout, settings.probe_timeout) if fault in _WAITED_FOR[program] else 0.0
+    waits = program is Program.REFERENCE and fault in {Fault.DIES, Fault.HANGS}
+    return min(settings.timeout, settings.probe_timeout) if waits else 0.0
 
 
 def _following_callers(

@@ -23,6 +23,8 @@ _LEAST_CPU = 0.1
 _LEAST_MEMORY, _LEAST_MEMORY_WITH_CHECK = 32, 64
 """MiB; the sidecar alone takes 18.3 in its cgroup, and 34.5 with one `check` beside it."""
 
+_ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
@@ -33,42 +35,43 @@ class Mistake:
     remedy: str
 
 
-def find_mistakes(subject: Subject, case: Case) -> list[Mistake]:
+def find_mistakes(subject: Subject, case: Case, *, rivals: int) -> list[Mistake]:
     """Return what is wrong, in the order of the table."""
     return [
         Mistake(name=name, reason=reason, remedy=remedy)
-        for name, (found, reason, remedy) in checks(subject, case).items()
+        for name, (found, reason, remedy) in checks(subject, case, rivals=rivals).items()
         if found
     ]
 
 
-def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]]:
-    """Return all checks, the gravest first: what each found, the reason and the remedy."""
-    probe, container, sidecar = subject.probe, subject.container, subject.sidecar
-    port = sidecar.port
-    probe_timeout = case.probe_timeout.number
-    is_check, is_reference = case.program is Program.CHECK, case.program is Program.REFERENCE
-    may_restart = probe.type != "readiness"
-    memory = _LEAST_MEMORY_WITH_CHECK if is_check else _LEAST_MEMORY
+def checks(subject: Subject, case: Case, *, rivals: int) -> Mapping[str, tuple[object, str, str]]:
+    """Return all checks, the gravest first: what each found, the reason and the remedy.
+
+    `rivals` is the number of sidecars that want the subject's address, with its own.
+    """
+    probe, container, port = subject.probe, subject.container, subject.port
+    limits, workload = subject.sidecar.limits, subject.workload
+    is_ours, may_restart = case.program is Program.OURS, probe.type != "readiness"
+    memory = _LEAST_MEMORY_WITH_CHECK if probe.handler == "exec" else _LEAST_MEMORY
     return {
         "windows": (
-            sidecar.workload.windows and not is_reference,
-            "its nodes run Windows, and this program runs on Linux",
+            is_ours and workload.windows,
+            "the image is for Linux, and the nodes run Windows",
             "the image of kubernetes-csi/livenessprobe there",
         ),
         "flags": (
             case.refused,
-            f"{case.program} ends at its start: {case.refused}",
+            f"the sidecar ends at its start, so no probe succeeds: {case.refused}",
             "args without what it refuses",
         ),
         "port-name": (
             isinstance(probe.port, str),
-            f"{container.name} declares no port {probe.port}, so kubelet throws each probe away",
+            f"{container.name} declares no port {probe.port}: kubelet neither asks nor restarts",
             f"ports: [{{name: {probe.port}, containerPort: {port}}}] there",
         ),
         "question": (
             not case.question,
-            f"to the question {probe.asks} {case.program} never answers that all is well",
+            f"the sidecar never answers {probe.asks} with success, so a healthy driver fails too",
             "httpGet: {path: /healthz}",
         ),
         "on-sidecar": (
@@ -78,51 +81,49 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
         ),
         "socket": (
             not _shares_socket(subject),
-            f"the directory of {sidecar.socket} is on no volume that {container.name} mounts too",
+            f"the directory of {subject.socket} is on no volume that {container.name} mounts too",
             "volumeMounts in both, or --csi-address",
         ),
         "same-port": (
-            subject.rivals > 1,
-            f"{subject.rivals} sidecars want port {port} of one network, one gets it",
+            rivals > 1,
+            f"{rivals} sidecars want port {port} of one network, one gets it",
             "--health-port or --http-endpoint: a port of its own for each",
         ),
         "period": (
-            may_restart and probe.number("periodSeconds") < probe_timeout,
+            may_restart and probe.settings["periodSeconds"] < case.probe_timeout,
             "periodSeconds is shorter than --probe-timeout: look how soon a driver has to be ready",
-            f"periodSeconds: {ceil(probe_timeout + MARGIN)}, or a higher failureThreshold",
+            f"periodSeconds: {ceil(case.probe_timeout + MARGIN)}, or a higher failureThreshold",
         ),
         "timeout": (
-            case.program is not Program.OURS and probe.number("timeoutSeconds") < probe_timeout,
+            not is_ours and probe.settings["timeoutSeconds"] < case.probe_timeout,
             "timeoutSeconds is shorter than --probe-timeout: a slow answer counts as a failure",
-            f"timeoutSeconds: {ceil(probe_timeout)}",
+            f"timeoutSeconds: {ceil(case.probe_timeout)}",
         ),
         "threshold": (
-            may_restart and probe.number("failureThreshold") == 1,
+            may_restart and probe.settings["failureThreshold"] == 1,
             "failureThreshold is 1: a single failing answer restarts the container",
             "failureThreshold: 3",
         ),
         "not-ready": (
-            case.program is Program.OURS
+            is_ours
             and {"liveness", "readiness"} <= subject.probes.keys()
             and case.question != "livez",
             "the liveness probe restarts a driver that only is not ready; a readiness probe tells",
             "livenessProbe: {httpGet: {path: /livez}}",
         ),
         "exposed": (
-            sidecar.host in {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
-            and sidecar.workload.node is not None
-            and not is_check,
+            workload.node is not None and subject.host in _ANY,
             f"port {port} is open on every address of the node",
             f"--http-endpoint=localhost:{port}, and host: localhost in the probes",
         ),
         "memory": (
-            sidecar.container.limits["memory"] < memory * 2**20 and not is_reference,
-            "the memory limit is too tight for this program",
+            is_ours and limits["memory"] < memory * 2**20,
+            "the memory limit is so tight that the kernel may kill the sidecar",
             f"limits: {{memory: {memory}Mi}}",
         ),
         "cpu": (
-            sidecar.container.limits["cpu"] < _LEAST_CPU and not is_reference,
-            "the CPU limit makes this program start slowly, and answer late when the node is busy",
+            is_ours and limits["cpu"] < _LEAST_CPU,
+            "the CPU limit makes the sidecar start slowly, and answer late when the node is busy",
             "no CPU limit, or 100m",
         ),
     }
@@ -130,14 +131,14 @@ def checks(subject: Subject, case: Case) -> Mapping[str, tuple[object, str, str]
 
 def _shares_socket(subject: Subject) -> bool:
     """Return whether a volume has the socket in both containers, as far as that is known."""
-    driver, sidecar = subject.container, subject.sidecar.container
-    socket = PurePosixPath(subject.sidecar.socket)
-    is_known = socket.is_absolute() and "$" not in subject.sidecar.socket
-    if not is_known or is_sidecar(driver) or driver is sidecar:
+    socket, mounts = PurePosixPath(subject.socket), subject.sidecar.volumes
+    if not socket.is_absolute() or "$" in subject.socket or is_sidecar(subject.container):
         return True
-    volumes = {PurePosixPath(path): volume for path, volume in sidecar.volumes.items()}
+    volumes = {PurePosixPath(path): volume for path, volume in mounts.items()}
     mounted = next((each for each in socket.parents if each in volumes), None)
     if mounted is None:
         return False
     on_node = PurePosixPath(volumes[mounted]) / socket.relative_to(mounted)
-    return any(PurePosixPath(volume) in on_node.parents for volume in driver.volumes.values())
+    return any(
+        PurePosixPath(each) in on_node.parents for each in subject.container.volumes.values()
+    )

@@ -39,14 +39,6 @@ class InputError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """A number and where it comes from: `set`, or whose default it is."""
-
-    number: float
-    origin: str = "set"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One probe of a container."""
 
@@ -54,18 +46,9 @@ class Probe:
     handler: str  # httpGet, grpc or exec; empty if it is another one
     port: int | str | None  # a number, or a name that the container does not declare
     path: str  # of httpGet; of grpc the service
-    command: tuple[str, ...]
-    settings: Mapping[str, Value]  # its numbers, those that kubelet fills in too
-
-    @property
-    def asks(self) -> str:
-        """What is asked, as a person reads it."""
-        port = f"grpc :{self.port} " if self.handler == "grpc" else f":{self.port}"
-        return " ".join(self.command) if self.handler == "exec" else f"{port}{self.path}"
-
-    def number(self, name: str) -> float:
-        """Return one of the settings."""
-        return self.settings[name].number
+    asks: str  # what is asked, as a person reads it; of exec the command
+    settings: Mapping[str, int]  # its numbers, by their names in the object
+    defaults: tuple[str, ...]  # those of the names whose numbers Kubernetes fills in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +62,7 @@ class Container:
     args: tuple[str, ...]  # of the command and behind it, with $(VAR) expanded as far as known
     volumes: Mapping[str, str]  # by where they are mounted: their paths on the node, or their names
     limits: Mapping[str, float]  # in CPUs and bytes; infinite: none
-    probes: tuple[Probe, ...]
+    probes: Mapping[str, Probe]  # by type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +91,9 @@ def read_objects(data: bytes) -> Iterator[Mapping[str, Any]]:
         text = data.decode("utf-8-sig")
         while match := _NOT_BLANK.search(text, position):
             document, position = json.JSONDecoder().raw_decode(text, match.start())
-            is_list = _text(document, "kind").endswith("List")
-            for item in _list(dict, document, "items") if is_list else [document]:
-                if not _text(item, "kind"):
+            is_list = _at(str, document, "kind").endswith("List")
+            for item in _each(dict, document, "items") if is_list else [document]:
+                if not _at(str, item, "kind"):
                     raise InputError("holds what is no Kubernetes object: it has no kind")
                 yield item
     except (ValueError, RecursionError) as error:
@@ -128,13 +111,12 @@ def read_workloads(
     found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
     others: Counter[str] = Counter()
     for item in objects:
-        path = ("spec",) if item["kind"] == "Pod" else ("spec", "template", "spec")
-        spec = _at(item, *path)
-        if isinstance(spec, dict):
-            name = _name(item, item["kind"], _text(item, "metadata", "name"))
-            found.append((name, item, cast("Mapping[str, Any]", spec)))
+        kind = item["kind"]
+        path = ("spec",) if kind == "Pod" else ("spec", "template", "spec")
+        if spec := _at(dict, item, *path):
+            found.append((_name(item, kind, _at(str, item, "metadata", "name")), item, spec))
         else:
-            others[item["kind"]] += 1
+            others[kind] += 1
     shown = {name for name, _, _ in found}
     workloads = [
         _workload(name, spec) for name, item, spec in found if shown.isdisjoint(_owners(item))
@@ -144,77 +126,83 @@ def read_workloads(
 
 def _name(item: Mapping[str, Any], kind: str, name: str) -> str:
     """Return how a person calls this in the namespace of `item`."""
-    namespace = _text(item, "metadata", "namespace")
+    namespace = _at(str, item, "metadata", "namespace")
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _owners(item: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the object belongs to: its owner, and for a ReplicaSet the Deployment too."""
-    for each in _list(dict, item, "metadata", "ownerReferences"):
-        kind, name = _text(each, "kind"), _text(each, "name")
+    for each in _each(dict, item, "metadata", "ownerReferences"):
+        kind, name = _at(str, each, "kind"), _at(str, each, "name")
         yield _name(item, kind, name)
         if kind == "ReplicaSet":  # called like its Deployment, with a hash behind
             yield _name(item, "Deployment", name.rpartition("-")[0])
 
 
 def _workload(name: str, spec: Mapping[str, Any]) -> Workload:
-    staying = [e for e in _list(dict, spec, "initContainers") if e.get("restartPolicy") == "Always"]
-    on_node = {_text(e, "name"): _text(e, "hostPath", "path") for e in _list(dict, spec, "volumes")}
+    staying = [e for e in _each(dict, spec, "initContainers") if e.get("restartPolicy") == "Always"]
+    on_node = {
+        _at(str, e, "name"): _at(str, e, "hostPath", "path") for e in _each(dict, spec, "volumes")
+    }
     return Workload(
         name=name,
-        node=_text(spec, "nodeName") if spec.get("hostNetwork") is True else None,
-        windows=_text(spec, "nodeSelector", "kubernetes.io/os") == "windows",
+        node=_at(str, spec, "nodeName") if spec.get("hostNetwork") is True else None,
+        windows=_at(str, spec, "nodeSelector", "kubernetes.io/os") == "windows",
         containers=tuple(
-            _container(e, on_node) for e in (*_list(dict, spec, "containers"), *staying)
+            _container(e, on_node) for e in (*_each(dict, spec, "containers"), *staying)
         ),
     )
 
 
 def _container(entry: Mapping[str, Any], on_node: Mapping[str, str]) -> Container:
     env: dict[str, str] = {}
-    for each in _list(dict, entry, "env"):
-        if isinstance(each.get("value"), str):
-            env[_text(each, "name")] = expand(each["value"], env)
-    command = [expand(text, env) for text in _list(str, entry, "command")]
-    args = [expand(text, env) for text in _list(str, entry, "args")]
-    mounts = {_text(e, "mountPath"): _text(e, "name") for e in _list(dict, entry, "volumeMounts")}
-    ports = {_text(e, "name"): _number(e, "containerPort") for e in _list(dict, entry, "ports")}
-    image, _, tag = _text(entry, "image").partition("@")[0].rpartition("/")[2].partition(":")
+    for each in _each(dict, entry, "env"):
+        if type(each.get("value")) is str:
+            env[_at(str, each, "name")] = expand(each["value"], env)
+    command = [expand(text, env) for text in _each(str, entry, "command")]
+    args = [expand(text, env) for text in _each(str, entry, "args")]
+    mounts = {
+        _at(str, e, "mountPath"): _at(str, e, "name") for e in _each(dict, entry, "volumeMounts")
+    }
+    limits = _at(dict, entry, "resources", "limits")
+    ports = {_at(str, e, "name"): _at(int, e, "containerPort") for e in _each(dict, entry, "ports")}
+    image, _, tag = _at(str, entry, "image").partition("@")[0].rpartition("/")[2].partition(":")
     return Container(
-        name=_text(entry, "name"),
+        name=_at(str, entry, "name"),
         image=image,
         tag=tag,
         program="".join(command[:1]),
         args=(*command[1:], *args),
         volumes={path: on_node.get(name) or name for path, name in mounts.items()},
-        limits={n: quantity(_at(entry, "resources", "limits", n)) for n in ("cpu", "memory")},
-        probes=tuple(
-            _probe(kind, entry[f"{kind}Probe"], ports)
+        limits={name: quantity(limits.get(name)) for name in ("cpu", "memory")},
+        probes={
+            kind: _probe(kind, entry[f"{kind}Probe"], ports)
             for kind in ("liveness", "readiness", "startup")
-            if _at(entry, f"{kind}Probe")
-        ),
+            if entry.get(f"{kind}Probe")
+        },
     )
 
 
-def _probe(kind: str, entry: object, ports: Mapping[str, int | None]) -> Probe:
-    handler = next((name for name in ("httpGet", "grpc", "exec") if _at(entry, name)), "")
-    action = _at(entry, handler)
-    name = _text(action, "port")
-    digits = re.fullmatch("[0-9]{1,5}", name)
-    port = int(name) if digits else (ports.get(name) or name)
+def _probe(kind: str, entry: object, ports: Mapping[str, int]) -> Probe:
+    handler = next((name for name in ("httpGet", "grpc", "exec") if _at(dict, entry, name)), "")
+    action = _at(dict, entry, handler)
+    name = _at(str, action, "port")
+    number = int(name) if re.fullmatch("[0-9]{1,5}", name) else ports.get(name)
+    port = (number or name) if name else _at(int, action, "port") or None
+    path = _at(str, action, "path") or "/" if handler == "httpGet" else _at(str, action, "service")
+    command = " ".join(_each(str, action, "command"))
+    asks = {"httpGet": f":{port}{path}", "grpc": f"grpc :{port} {path}".rstrip(), "exec": command}
+    # The API server takes zero for "not set", and refuses what is outside of an int32.
+    numbers = {name: _at(int, entry, name) for name in _DEFAULTS}
+    given = {name: number for name, number in numbers.items() if 0 < number < 2**31}
     return Probe(
         type=kind,
         handler=handler,
-        port=port if name else _number(action, "port"),
-        path=_text(action, "service") if handler == "grpc" else _text(action, "path") or "/",
-        command=tuple(_list(str, action, "command")),
-        # The API server takes zero for "not set".
-        settings={
-            name: Value(number=number)
-            if (number := _number(entry, name))
-            else Value(number=default, origin="default of Kubernetes")
-            for name, default in _DEFAULTS.items()
-        },
+        port=port,
+        path=path,
+        asks=asks.get(handler, ""),
+        settings=_DEFAULTS | given,
+        defaults=tuple(name for name in _DEFAULTS if name not in given),
     )
 
 
@@ -231,24 +219,13 @@ def quantity(value: object) -> float:
     return float(match[1]) * _FACTORS[match[2]] if match else inf
 
 
-def _at(value: object, *path: str) -> Any:
+def _at(kind: type, value: object, *path: str) -> Any:
+    """Return what is at the path if it is of this kind, else the kind's empty value."""
     for key in path:
         value = cast("Mapping[str, object]", value).get(key) if isinstance(value, dict) else None
-    return value
+    return value if type(value) is kind else kind()
 
 
-def _text(value: object, *path: str) -> str:
-    found = _at(value, *path)
-    return found if isinstance(found, str) else ""
-
-
-def _number(value: object, *path: str) -> int | None:
-    found = _at(value, *path)
-    return found if type(found) is int and 0 <= found < 2**31 else None  # the API's int32
-
-
-def _list(kind: type, value: object, *path: str) -> list[Any]:
-    """Return the elements of this kind."""
-    found = _at(value, *path)
-    elements = cast("list[object]", found) if isinstance(found, list) else []
-    return [each for each in elements if isinstance(each, kind)]
+def _each(kind: type, value: object, *path: str) -> list[Any]:
+    """Return those elements of the list at the path that are of this kind."""
+    return [each for each in _at(list, value, *path) if type(each) is kind]

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from livenessprobe.explain.cases import Case
     from livenessprobe.explain.forecast import Decision
     from livenessprobe.explain.mistakes import Mistake
-    from livenessprobe.explain.objects import Probe, Value
+    from livenessprobe.explain.objects import Probe
 
 _WIDTH = 100
 _LONGEST = 2000
 """Characters of one paragraph; Kubernetes' own names have at most 253."""
+
+_NUMBERS = {
+    "periodSeconds": "every {}s",
+    "timeoutSeconds": "timeout {}s",
+    "failureThreshold": "threshold {}",
+    "initialDelaySeconds": "delay {}s",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +45,7 @@ class Explanation:
     socket: str
     probes: Mapping[str, Probe]  # by type
     cases: Sequence[Case]  # first the program that the sidecar runs
-    warnings: Sequence[tuple[str, Mistake]]  # with the first program that each holds for
+    warnings: Sequence[Mistake]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,56 +83,55 @@ def _explanation(it: Explanation) -> Iterator[str]:
     now = it.cases[0]
     yield from _wrapped("", f"{it.workload}, container {it.container}")
     for kind, probe in it.probes.items():
-        period, timeout, threshold, delay = map(
-            _value, probe.settings.values(), ("s", "s", "", "s")
+        numbers = ", ".join(
+            shown.format(probe.settings[name])
+            + (" (default of Kubernetes)" if name in probe.defaults else "")
+            for name, shown in _NUMBERS.items()
         )
-        numbers = f"every {period}, timeout {timeout}, threshold {threshold}, delay {delay}"
         yield from _wrapped(f"  {kind:11}", f"{probe.asks} {numbers}")
     version = " v{}.{}".format(*it.version) if it.version else ""
     sidecar = f"{it.sidecar}, {now.program}{version}, asks {it.socket}"
-    timeout = f"--probe-timeout {_value(now.probe_timeout, 's')}"
+    origin = f" ({now.probe_timeout_from})" if now.probe_timeout_from else ""
+    timeout = f"--probe-timeout {now.probe_timeout:g}s{origin}"
     yield from _wrapped("  sidecar    ", f"{sidecar}, {timeout}")
-    yield from [f"  {now.undecided}"] if now.undecided else _decided(it.cases)
-    for program, mistake in it.warnings:
-        swapped = "" if program is now.program else f"with {program}, "
-        yield from _wrapped("  warning: ", f"{swapped}{mistake.reason}")
+    if now.restarted_after:
+        yield from _table(it.cases)
+    elif "liveness" not in it.probes:
+        yield "  no liveness probe asks this sidecar: nothing restarts the driver"
+    for mistake in it.warnings:
+        yield from _wrapped("  warning: ", mistake.reason)
         yield from _wrapped("      set: ", mistake.remedy)
 
 
-def _value(value: Value, unit: str) -> str:
-    origin = "" if value.origin == "set" else f" ({value.origin})"
-    return f"{value.number:g}{unit}{origin}"
+def _table(cases: Sequence[Case]) -> Iterator[str]:
+    now = cases[0]
+    rows = {case.program: _rows(case, now) for case in cases if case.restarted_after}
+    yield f"  {'a driver that':38}{'is restarted after':24}never if over within"
+    for label in rows[now.program]:
+        for program, texts in rows.items():
+            yield f"  {label if program is now.program else f'  with {program}':38}{texts[label]}"
 
 
-def _decided(cases: Sequence[Case]) -> Iterator[str]:
-    now, *swapped = cases
-    others = [(f"  with {case.program}", case) for case in swapped if not case.undecided]
-    yield _row("a driver that", "is restarted after", "never if over within")
-    for fault, decision in now.restarted_after.items():
-        for label, case in ((fault.value, now), *others):
-            yield _row(label, *_decision(case.restarted_after[fault], decision))
-    for label, case in (("starts", now), *others):
-        start, again = map(_span, case.ready_within or (0, 0))
-        within = f"has to be ready within {start}, after a restart {again}"
-        yield _row(label, within if case.ready_within else "has until its startup probe fails")
-    for label, case in (("is healthy", now), *others):
-        yield _row(label, f"is asked {case.probes_an_hour:g} times an hour at most")
+def _rows(case: Case, now: Case) -> Mapping[str, str]:
+    """Return the right half of each row by its label, with what differs from `now`."""
+    start, again = map(_span, case.ready_within or (0, 0))
+    within = f"has to be ready within {start}, after a restart {again}"
+    decisions = case.restarted_after.items()
+    return {
+        **{fault: _decision(decision, now.restarted_after[fault]) for fault, decision in decisions},
+        "starts": within if case.ready_within else "has until its startup probe fails",
+        "is healthy": f"is asked {case.probes_an_hour:g} times an hour at most",
+    }
 
 
-def _row(label: str, after: str, spared: str = "", change: str = "") -> str:
-    return f"  {label:38}{after:24}{spared:22}{change}".rstrip()
-
-
-def _decision(decision: Decision | None, now: Decision | None) -> Iterator[str]:
+def _decision(decision: Decision | None, now: Decision | None) -> str:
     if decision is None:
-        yield "never"
-        return
-    span = f"{_span(decision.earliest)} to {_span(ceil(decision.latest))}"
-    yield f"{_span(round(decision.typical))} ({span})"
-    yield _span(decision.spared)
-    change = round(decision.typical - now.typical) if now else 0
-    if change:
-        yield f"{_span(abs(change))} {'later' if change > 0 else 'sooner'}"
+        return "never"
+    typical, earliest = _span(round(decision.typical)), _span(decision.earliest)
+    after = f"{typical} ({earliest} to {_span(ceil(decision.latest))})"
+    later = round(decision.typical - now.typical) if now else 0
+    change = f"{_span(abs(later))} {'later' if later > 0 else 'sooner'}" if later else ""
+    return f"{after:24}{_span(decision.spared):22}{change}".rstrip()
 
 
 def _span(seconds: float) -> str:

@@ -1,14 +1,13 @@
 """Finds who is probed through which sidecar.
 
-A sidecar is known by its image's or its command's name, or by its container's name; a probe is its
-own if it asks the sidecar's port, whichever container of the pod has the probe. An exec probe that
-runs `livenessprobe check` counts as a sidecar of its own.
+A sidecar is known by its image's or its command's name, or by its container's name. A probe is its
+own if it asks the sidecar's port, whichever container of the pod has the probe, or if it runs
+`livenessprobe check` in the sidecar's container.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,109 +21,53 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"liveness-?probe")
 _PROGRAM = re.compile(r"(.*[/\\])?livenessprobe(\.exe)?", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
-    """What a livenessprobe container, or an exec probe's command, is started with."""
-
-    workload: Workload
-    container: Container
-    check: tuple[str, ...]  # the exec probe's command, if it is one
-    given: Mapping[str, str]  # the flags' texts as set
-    tag: str  # of an image that is livenessprobe's own
-    socket: str  # the path on which it looks for the driver
-    host: str  # that it listens on; empty: every address
-    port: int | None  # likewise; None: not known
-    problem: str  # why it is not explained
-
-    @property
-    def version(self) -> tuple[int, int] | None:
-        """Major and minor of the release; None: the image does not tell."""
-        match = re.match(r"v?([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", self.tag)
-        return (int(match[1]), int(match[2])) if match else None
-
-    @property
-    def wants(self) -> object:
-        """The port that it listens on, with the network that it is on; None: none, or not known."""
-        if self.port is None or self.check or self.problem:
-            return None
-        node = self.workload.node
-        return self.port, id(self.workload) if node is None or self.workload.windows else node
-
-    @property
-    def callers(self) -> list[Probe]:
-        """All probes of the pod that ask it."""
-        return [p for each in self.workload.containers for p in self.probes_of(each).values()]
-
-    def probes_of(self, container: Container) -> dict[str, Probe]:
-        """Return the container's probes that ask it, by type."""
-        return {p.type: p for p in container.probes if self._is_asked_by(p, container)}
-
-    def _is_asked_by(self, probe: Probe, container: Container) -> bool:
-        if self.check:
-            return container is self.container and probe.command == self.check
-        if isinstance(probe.port, str):  # a name that is not declared, so the path tells
-            return probe.path == "/healthz"
-        return probe.port is not None and probe.port == self.port
-
-    @property
-    def program(self) -> Program:
-        """What it runs.
-
-        This program is known by the tag of its releases, 0.N, where the reference's have a v; by
-        --probe-interval; and by questions that only it answers. All else counts as the reference.
-        """
-        if self.check:
-            return Program.CHECK
-        is_ours = (
-            re.fullmatch(r"0\.[0-9]+(\.[0-9]+)?", self.tag)
-            or "probe-interval" in self.given
-            or any(p.handler == "grpc" or p.path in {"/livez", "/readyz"} for p in self.callers)
-        )
-        return Program.OURS if is_ours else Program.REFERENCE
+_CHECK = re.compile(r"([^ ]*/)?livenessprobe check( .*)?", re.DOTALL)
+_VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """One container with those of its probes that ask one sidecar."""
 
+    workload: Workload
     container: Container
-    sidecar: Sidecar
     probes: Mapping[str, Probe]  # by type; at least one
-    rivals: int  # the sidecars on its network that want its port, with itself
+    sidecar: Container
+    program: Program  # that the sidecar runs
+    version: tuple[int, int] | None  # the program's release; None: the image does not tell
+    given: Mapping[str, str]  # the sidecar's flags that are set, as texts
+    socket: str  # the path on which it looks for the driver
+    host: str  # that it listens on; empty: every address
+    port: int  # likewise
+    callers: Sequence[Probe]  # all probes that ask it, of whichever container
 
     @property
     def probe(self) -> Probe:
         """The one that matters: it restarts the driver if one does."""
         return self.probes.get("liveness") or next(iter(self.probes.values()))
 
+    @property
+    def address(self) -> tuple[object, ...]:
+        """The port that the sidecar wants, of the pod's own network, one node's or any node's."""
+        network = id(self.workload) if self.workload.node is None else self.workload.node
+        return self.port, self.workload.windows, network
+
+
+class _NotExplainedError(Exception):
+    """Why a sidecar is skipped."""
+
 
 def find(workloads: Sequence[Workload]) -> tuple[list[Subject], list[str]]:
     """Return who is probed by whom, and which sidecar is not explained for which reason."""
-    sidecars = [sidecar for workload in workloads for sidecar in _sidecars(workload)]
-    wanted = Counter(sidecar.wants for sidecar in sidecars if sidecar.wants)
-    subjects = [
-        Subject(container=each, sidecar=sidecar, probes=probes, rivals=wanted[sidecar.wants])
-        for sidecar in sidecars
-        for each in sidecar.workload.containers
-        if not sidecar.problem and (probes := sidecar.probes_of(each))
-    ]
-    # Where a check runs in the sidecar's own container, nobody has to ask its port.
-    explained = {id(subject.sidecar.container) for subject in subjects}
-    skipped: dict[int, str] = {}
-    for sidecar in sidecars:
-        name, container = sidecar.workload.name, sidecar.container
-        if id(container) not in explained:
-            reason = sidecar.problem or _unasked(sidecar)
-            skipped[id(container)] = f"{name}, sidecar {container.name}: {reason}"
-    return subjects, list(skipped.values())
-
-
-def _unasked(sidecar: Sidecar) -> str:
-    if sidecar.port is None:
-        return "the port that it listens on is not in the object, so its probes cannot be told"
-    return f"no probe of the pod asks its port {sidecar.port}: nothing restarts the driver"
+    subjects: list[Subject] = []
+    skipped: list[str] = []
+    for workload in workloads:
+        for sidecar in filter(is_sidecar, workload.containers):
+            try:
+                subjects += _subjects(workload, sidecar)
+            except _NotExplainedError as reason:
+                skipped.append(f"{workload.name}, sidecar {sidecar.name}: {reason}")
+    return subjects, skipped
 
 
 def is_sidecar(container: Container) -> bool:
@@ -133,44 +76,69 @@ def is_sidecar(container: Container) -> bool:
     return bool(is_named or _PROGRAM.fullmatch(container.program))
 
 
-def _sidecars(workload: Workload) -> list[Sidecar]:
-    """Return the sidecars of the workload, and behind them its checks."""
-    sidecars = [_sidecar(workload, each) for each in workload.containers if is_sidecar(each)]
-    for container in workload.containers:
-        commands = dict.fromkeys(probe.command for probe in container.probes)
-        sidecars += [_sidecar(workload, container, each) for each in commands if _is_check(each)]
-    return sidecars
-
-
-def _is_check(command: tuple[str, ...]) -> bool:
-    return command[1:2] == ("check",) and bool(_PROGRAM.fullmatch(command[0]))
-
-
-def _sidecar(workload: Workload, container: Container, check: tuple[str, ...] = ()) -> Sidecar:
-    flags = table.CHECK_FLAGS if check else table.FLAGS
-    argv = check[2:] if check else container.args
-    given: dict[str, str] = {}
-    problem = ""
+def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
+    if sidecar.program and not _PROGRAM.fullmatch(sidecar.program):
+        command = go.quote(sidecar.program)
+        raise _NotExplainedError(f"its command is {command}, which is not read")
     try:
-        given, _ = go.scan(argv, {name: flag.kind for name, flag in flags.items()})
+        given, _ = go.scan(sidecar.args, {name: flag.kind for name, flag in table.FLAGS.items()})
     except (go.UsageError, go.HelpRequested) as error:
-        problem = f"it ends at its start: {str(error) or 'it is asked for help'}"
-    tag = container.tag if _NAME.search(container.image) else ""
-    if not check and container.program and not _PROGRAM.fullmatch(container.program):
-        problem = f"its command is {go.quote(container.program)}, which is not read"
+        reason = str(error) or "it is asked for help"
+        raise _NotExplainedError(f"it ends at its start: {reason}") from error
+    tag = sidecar.tag if _NAME.search(sidecar.image) else ""
     # Before 1.1 other rules held. With --probe-timeout, the tag is not the release's.
-    elif not check and re.match(r"v(0|1\.0)\.", tag) and "probe-timeout" not in given:
-        problem = f"its image is {tag}, older than --probe-timeout"
+    if re.match(r"v(0|1\.0)\.", tag) and "probe-timeout" not in given:
+        raise _NotExplainedError(f"its image is {tag}, older than --probe-timeout")
     texts = {name: flag.default for name, flag in table.FLAGS.items()} | given
     host, _, port = values.health_address(texts).rpartition(":")
-    return Sidecar(
-        workload=workload,
-        container=container,
-        check=check,
-        given=given,
-        tag=tag,
-        socket=csi_address.without_scheme(texts["csi-address"]),
-        host=host,
-        port=int(port) if re.fullmatch("[0-9]{1,5}", port) else None,
-        problem=problem,
+    if not re.fullmatch("[0-9]{1,5}", port):
+        raise _NotExplainedError("the port that it listens on is not in the object")
+    probed = [
+        (each, {k: p for k, p in each.probes.items() if _asks(p, int(port), own=each is sidecar)})
+        for each in workload.containers
+    ]
+    callers = [probe for _, probes in probed for probe in probes.values()]
+    if not callers:
+        reason = f"no probe of the pod asks its port {port}: nothing restarts the driver"
+        raise _NotExplainedError(reason)
+    version = _VERSION.match(tag)
+    return [
+        Subject(
+            workload=workload,
+            container=container,
+            probes=probes,
+            sidecar=sidecar,
+            program=_program(tag, given, callers),
+            version=(int(version[1]), int(version[2])) if version else None,
+            given=given,
+            socket=csi_address.without_scheme(texts["csi-address"]),
+            host=host,
+            port=int(port),
+            callers=callers,
+        )
+        for container, probes in probed
+        if probes
+    ]
+
+
+def _asks(probe: Probe, port: int, *, own: bool) -> bool:
+    """Return whether the probe, if `own` of the sidecar's own container, asks the sidecar."""
+    if probe.handler == "exec":
+        return own and bool(_CHECK.fullmatch(probe.asks))
+    if isinstance(probe.port, str):  # a name that is not declared, so the path tells
+        return probe.path == "/healthz"
+    return probe.port == port
+
+
+def _program(tag: str, given: Mapping[str, str], callers: Sequence[Probe]) -> Program:
+    """Return what a sidecar runs.
+
+    This program is known by the tag of its releases, 0.N, where the reference's have a v; by
+    --probe-interval; and by questions that only it answers. All else counts as the reference.
+    """
+    is_ours = (
+        re.fullmatch(r"0\.[0-9]+(\.[0-9]+)?", tag)
+        or "probe-interval" in given
+        or any(p.handler != "httpGet" or p.path in {"/livez", "/readyz"} for p in callers)
     )
+    return Program.OURS if is_ours else Program.REFERENCE

@@ -109,20 +109,20 @@ def test_fields_of_the_wrong_type_count_as_not_there() -> None:
     driver, sidecar = workload.containers
     assert (sidecar.args, sidecar.volumes) == ((), {})
     assert sidecar.limits == {"cpu": inf, "memory": inf}
-    (probe,) = driver.probes
+    (probe,) = driver.probes.values()
     assert probe.port == "healthz"
-    assert [value.number for value in probe.settings.values()] == [10, 1, 3, 10]
-    assert {n for n, value in probe.settings.items() if value.origin == "set"} == {
-        "initialDelaySeconds"
-    }
+    assert list(probe.settings.values()) == [10, 1, 3, 10]
+    assert probe.defaults == ("periodSeconds", "timeoutSeconds", "failureThreshold")
 
 
 def test_a_probe_of_another_kind_has_no_handler() -> None:
     pod = Pod()
     pod.driver["livenessProbe"] = {"tcpSocket": {"port": 9808}}
     pod.driver["startupProbe"] = {"periodSeconds": 5}
+    pod.driver["ports"] = [{"containerPort": 9808}]
     (workload,), _ = read_workloads([pod.json])
-    assert [probe.handler for probe in workload.containers[0].probes] == ["", ""]
+    found = [(probe.handler, probe.port) for probe in workload.containers[0].probes.values()]
+    assert found == [("", None), ("", None)]
 
 
 def test_init_containers_that_stay_are_containers() -> None:

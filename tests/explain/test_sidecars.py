@@ -6,7 +6,7 @@ import pytest
 
 from livenessprobe.explain.cases import case_of
 from livenessprobe.explain.forecast import Program
-from livenessprobe.explain.objects import Value, read_workloads
+from livenessprobe.explain.objects import read_workloads
 from livenessprobe.explain.sidecars import Subject, find
 from tests.explain.pods import OURS, Pod
 
@@ -33,7 +33,7 @@ def why_not(pod: Pod) -> str:
 def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it() -> None:
     subject = only(Pod())
     assert subject.container.name == "driver"
-    assert subject.sidecar.container.name == "liveness-probe"
+    assert subject.sidecar.name == "liveness-probe"
     assert list(subject.probes) == ["liveness"]
 
 
@@ -50,7 +50,7 @@ def test_the_container_whose_probe_asks_the_sidecars_port_is_probed_through_it()
 def test_a_sidecar_is_known_by_image_command_or_name(changes: dict[str, Any]) -> None:
     pod = Pod()
     pod.sidecar |= changes
-    assert only(pod).sidecar.container.name == pod.sidecar["name"]
+    assert only(pod).sidecar.name == pod.sidecar["name"]
 
 
 def test_other_sidecars_are_none() -> None:
@@ -81,7 +81,7 @@ def test_a_probe_asks_a_port_by_number_or_by_a_name_of_its_container(
     pod.probe["httpGet"]["port"] = port
     pod.driver["ports"] = ports
     pod.sidecar["args"] = args
-    assert only(pod).sidecar.port == 29603
+    assert only(pod).port == 29603
 
 
 def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
@@ -95,33 +95,33 @@ def test_a_probe_of_anything_else_is_not_the_sidecars() -> None:
 def test_the_socket_is_the_path_that_the_program_reads(scheme: str) -> None:
     pod = Pod()
     pod.sidecar.update(args=[f"--csi-address={scheme}/csi/csi.sock"])
-    assert only(pod).sidecar.socket == "/csi/csi.sock"
+    assert only(pod).socket == "/csi/csi.sock"
 
 
-def test_a_check_needs_no_sidecar() -> None:
+@pytest.mark.parametrize(
+    ("command", "is_check"),
+    [
+        (["/livenessprobe", "check", "--csi-address=/csi/csi.sock"], True),
+        (["livenessprobe", "check"], True),
+        (["/bin/other", "check"], False),
+        (["livenessprobe", "--v=2"], False),
+    ],
+)
+def test_a_check_in_the_sidecars_container_asks_it(command: list[str], *, is_check: bool) -> None:
     pod = Pod()
-    command = ["/livenessprobe", "check", "--csi-address=unix:///csi/csi.sock"]
-    pod.driver["livenessProbe"] = {"exec": {"command": [*command, "--probe-timeout=5s"]}}
-    pod.spec["containers"].remove(pod.sidecar)
-    subject = only(pod)
-    assert subject.sidecar.program is Program.CHECK
-    assert subject.sidecar.socket == "/csi/csi.sock"
-    assert case_of(subject, Program.CHECK).probe_timeout == Value(number=5.0)
-    pod.driver["livenessProbe"] = {"exec": {"command": ["/bin/other", "check"]}}
-    assert found(pod) == ([], [])
+    pod.sidecar["readinessProbe"] = {"exec": {"command": command}}
+    subjects, skipped = found(pod)
+    containers = [subject.container.name for subject in subjects]
+    assert containers == (["driver", "liveness-probe"] if is_check else ["driver"])
+    assert skipped == []
+    # Only this program has the command.
+    assert subjects[0].program is (Program.OURS if is_check else Program.REFERENCE)
+
+
+def test_a_check_in_another_container_is_none_of_the_sidecars_probes() -> None:
     pod = Pod()
-    pod.sidecar["readinessProbe"] = {"exec": {"shell": "x"}}
+    pod.driver["readinessProbe"] = {"exec": {"command": ["/livenessprobe", "check"]}}
     assert list(only(pod).probes) == ["liveness"]
-
-
-@pytest.mark.parametrize("wrong", ["--nope", "--help"])
-def test_a_check_that_ends_at_its_start_is_skipped_with_the_reason(wrong: str) -> None:
-    pod = Pod()
-    pod.spec["containers"].remove(pod.sidecar)
-    pod.driver["livenessProbe"] = {"exec": {"command": ["livenessprobe", "check", wrong]}}
-    subjects, (skipped,) = found(pod)
-    assert subjects == []
-    assert "ends at its start" in skipped
 
 
 @pytest.mark.parametrize(
@@ -161,51 +161,52 @@ def subject_of(image: str, *args: str) -> Subject:
         ("livenessprobe:v2.16.0", (2, 16), 1.0, "default of v2.16"),
         ("livenessprobe:v2.17.0-eksbuild.3", (2, 17), 3.0, "default of v2.17"),
         ("livenessprobe:2.19", (2, 19), 3.0, "default of v2.19"),
-        ("livenessprobe@sha256:12", None, 3.0, "default since v2.17, the image tells no version"),
+        ("livenessprobe@sha256:12", None, 3.0, "default since v2.17, the version is not known"),
     ],
 )
 def test_the_default_of_the_probe_timeout_is_that_of_the_version(
     image: str, version: tuple[int, int] | None, seconds: float, origin: str
 ) -> None:
     subject = subject_of(image)
-    assert subject.sidecar.version == version
-    probe_timeout = Value(number=seconds, origin=origin)
-    assert case_of(subject, Program.REFERENCE).probe_timeout == probe_timeout
-    ours = Value(number=3.0, origin="default of this program")
-    assert case_of(subject, Program.OURS).probe_timeout == ours
+    assert subject.version == version
+    reference, ours = (case_of(subject, each) for each in (Program.REFERENCE, Program.OURS))
+    assert (reference.probe_timeout, reference.probe_timeout_from) == (seconds, origin)
+    assert (ours.probe_timeout, ours.probe_timeout_from) == (3.0, "default of this program")
 
 
 def test_a_tag_that_is_older_than_a_flag_is_not_the_version() -> None:
-    assert subject_of("livenessprobe:v0.0.0", "--probe-timeout=3s").sidecar.problem == ""
+    assert subject_of("livenessprobe:v0.0.0", "--probe-timeout=3s").port == 9808
+
+
+def test_the_version_of_this_program_is_none_of_the_references() -> None:
+    case = case_of(subject_of(OURS, "--probe-interval=10s"), Program.REFERENCE)
+    assert case.probe_timeout == 3.0
+    assert case.refused == "v2.19 does not take --probe-interval"
 
 
 def test_a_probe_timeout_that_is_set_holds_for_both_programs() -> None:
     subject = subject_of("livenessprobe:v2.10.0", "--probe-timeout=1m1.5s")
-    timeouts = {case_of(subject, program).probe_timeout for program in Program}
-    assert timeouts == {Value(number=61.5)}
+    cases = [case_of(subject, program) for program in Program]
+    assert {(case.probe_timeout, case.probe_timeout_from) for case in cases} == {(61.5, "")}
 
 
 @pytest.mark.parametrize(
-    ("version", "flag", "taken"),
+    ("version", "flag", "refused"),
     [
-        ("v2.19.0", "--connection-timeout=3s", False),
-        ("v1.1.0", "--connection-timeout=3s", True),
-        ("v2.11.0", "--logtostderr", True),
-        ("v2.12.0", "--logtostderr", False),
-        ("v2.12.0", "--logging-format=json", True),
-        ("v2.2.0", "--http-endpoint=:9808", True),
-        ("v2.16.0", "--automaxprocs", True),
-        ("latest", "--logtostderr", False),
+        ("v2.19.0", "--connection-timeout=3s", "v2.19 does not take --connection-timeout"),
+        ("v1.1.0", "--connection-timeout=3s", ""),
+        ("v2.11.0", "--logtostderr", ""),
+        ("v2.12.0", "--logtostderr", "v2.12 does not take --logtostderr"),
+        ("v2.12.0", "--logging-format=json", ""),
+        ("v2.2.0", "--http-endpoint=:9808", ""),
+        ("v2.16.0", "--automaxprocs", ""),
+        ("latest", "--logtostderr", "v2.19 does not take --logtostderr"),
     ],
 )
 def test_later_releases_of_the_reference_refuse_what_earlier_ones_took(
-    version: str,
-    flag: str,
-    taken: bool,  # noqa: FBT001 - a column
+    version: str, flag: str, refused: str
 ) -> None:
     subject = subject_of(f"livenessprobe:{version}", flag)
-    name = flag.lstrip("-").partition("=")[0]
-    refused = "" if taken else f"this release does not take --{name}"
     assert case_of(subject, Program.REFERENCE).refused == refused
     assert case_of(subject, Program.OURS).refused == ""
 
@@ -225,7 +226,7 @@ def test_this_program_is_known_by_its_tag_its_flags_or_what_it_is_asked(
     pod = Pod()
     pod.sidecar |= {"image": image, "args": args}
     pod.probe["httpGet"]["path"] = path
-    assert only(pod).sidecar.program is program
+    assert only(pod).program is program
 
 
 @pytest.mark.parametrize(
