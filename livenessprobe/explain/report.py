@@ -97,7 +97,7 @@ def _explanation(it: Explanation) -> Iterator[str]:
     if now.restarted_after:
         yield from _table(it.cases)
     elif "liveness" not in it.probes:
-        yield "  no liveness probe asks this sidecar: nothing restarts the driver"
+        yield "  no liveness probe asks this sidecar: it restarts nothing"
     for mistake in it.warnings:
         yield from _wrapped("  warning: ", mistake.reason)
         yield from _wrapped("      set: ", mistake.remedy)

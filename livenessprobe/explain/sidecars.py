@@ -99,7 +99,7 @@ def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
     ]
     callers = [probe for _, probes in probed for probe in probes.values()]
     if not callers:
-        reason = f"no probe of the pod asks its port {port}: nothing restarts the driver"
+        reason = f"no probe of the pod asks its port {port}: it restarts nothing"
         raise _NotExplainedError(reason)
     version = _VERSION.match(tag)
     return [

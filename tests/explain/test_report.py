@@ -114,7 +114,7 @@ UNDECIDED = [
         with_args("--csi-address=/csi/csi.sock", "--probe-timeout=-1s"),
         'the sidecar ends at its start, so no probe succeeds: --probe-timeout="-1s" is',
     ),
-    (without_liveness, "no liveness probe asks this sidecar: nothing restarts the driver"),
+    (without_liveness, "no liveness probe asks this sidecar: it restarts nothing"),
     (lambda pod: pod.driver.pop("ports"), "driver declares no port healthz: kubelet neither asks"),
     (lambda pod: pod.probe["httpGet"].pop("path"), "the sidecar never answers :9808/ with success"),
     (
