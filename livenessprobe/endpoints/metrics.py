@@ -21,9 +21,11 @@ def metrics(content_type: str, text: Callable[[], bytes]) -> Endpoint:
     """
 
     def endpoint(request: Request) -> Response:
-        answer = response.nosniff(response.make(200, content_type, text()))
         if request.accepts(b"gzip", by=b"accept-encoding"):
-            answer = response.gzipped(answer)
-        return response.with_header(answer, b"vary", b"accept-encoding")
+            answer = response.make(200, content_type, response.gzip(text()))
+            answer = response.with_header(answer, b"content-encoding", b"gzip")
+        else:
+            answer = response.make(200, content_type, text())
+        return response.with_header(response.nosniff(answer), b"vary", b"accept-encoding")
 
     return endpoint
