@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def metrics(content_type: str, text: Callable[[], bytes]) -> Endpoint:
     """Return the endpoint of the metrics, compressed for a client that accepts gzip.
 
-    Prometheus does. Compression takes 20 us and leaves a sixth of the bytes.
+    Prometheus does. Compression takes 0.1 ms after a pause, and leaves a sixth of the bytes.
     """
 
     def endpoint(request: Request) -> Response:
