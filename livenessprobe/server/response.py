@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass, replace
 from json import dumps
 from typing import TYPE_CHECKING
@@ -64,16 +63,6 @@ def nosniff(response: Response) -> Response:
 def encode(string: str, max_bytes: int) -> bytes:
     """Return as much of `string` in valid UTF-8 as `max_bytes` hold."""
     return string.encode(errors="replace")[:max_bytes].decode(errors="ignore").encode()
-
-
-def gzipped(response: Response) -> Response:
-    """Return `response` compressed, for a client that accepts gzip."""
-    body = gzip.compress(response.body, compresslevel=1, mtime=0)  # fast rather than small
-    headers = tuple(
-        (name, b"%d" % len(body)) if name == b"content-length" else (name, value)
-        for name, value in response.headers
-    )
-    return with_header(replace(response, headers=headers, body=body), b"content-encoding", b"gzip")
 
 
 def with_header(response: Response, name: bytes, value: bytes) -> Response:

@@ -13,20 +13,29 @@ from typing import TYPE_CHECKING
 from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from prometheus_client import Metric
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
-def text(metrics: Iterable[Metric], **labels: str) -> str:
-    """Return counters, gauges, histograms and summaries as text, `labels` first in each series."""
+def text(groups: Iterable[tuple[Mapping[str, str], Iterable[Metric]]]) -> str:
+    """Return counters, gauges, histograms and summaries as text.
+
+    The labels of a group come first in each of its series. Metrics of one name that follow each
+    other have one head.
+    """
     lines: list[str] = []
-    for metric in metrics:
-        lines.append(_head(metric.name, metric.type, metric.documentation))
-        for name, more, value, *_ in metric.samples:
-            lines.append(f"{_series(name, *labels.items(), *more.items())} {_number(value)}\n")
+    head = ""
+    for labels, metrics in groups:
+        common = tuple(labels.items())
+        for metric in metrics:
+            previous, head = head, _head(metric.name, metric.type, metric.documentation)
+            if head != previous:
+                lines.append(head)
+            for name, more, value, *_ in metric.samples:
+                lines.append(f"{_series(name, common, *more.items())} {_number(value)}\n")
     return "".join(lines)
 
 
@@ -38,10 +47,10 @@ def _head(name: str, kind: str, documentation: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _series(name: str, *labels: tuple[str, str]) -> str:
+def _series(name: str, common: tuple[tuple[str, str], ...], *more: tuple[str, str]) -> str:
     pairs = [
         f'{label}="{value.removesuffix(".0") if label == "le" else value.translate(_ESCAPES)}"'
-        for label, value in labels
+        for label, value in (*common, *more)
     ]
     return f"{name}{{{','.join(pairs)}}}" if pairs else name
 

@@ -40,11 +40,16 @@ CONTENT_TYPE = f"{CONTENT_TYPE_PLAIN_0_0_4}; escaping=underscores"
 PROBE = "/csi.v1.Identity/Probe"
 GET_PLUGIN_INFO = "/csi.v1.Identity/GetPluginInfo"
 
+_CALLS = (
+    "csi_sidecar_operations_seconds",
+    "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
+)
+
 # Seconds. All CSI sidecars have these buckets, so that a query over several of them adds up.
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 
 # For Probes only, which usually take a few milliseconds.
-_PROBE_BUCKETS = ("0.001", "0.005", "0.025")
+_PROBE_BUCKETS = (0.001, 0.005, 0.025)
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
 
@@ -56,14 +61,8 @@ class Metrics:
 
     def __init__(self, status: Callable[[], Status]) -> None:
         self._status = status
-        self._calls = Histogram(
-            "csi_sidecar_operations_seconds",
-            "[ALPHA] Container Storage Interface operation duration with gRPC error code status"
-            " total",
-            ["grpc_status_code", "method_name"],
-            buckets=(*_PROBE_BUCKETS, *_BUCKETS),
-            registry=None,
-        )
+        self._calls: dict[tuple[str, str], Histogram] = {}
+        """By gRPC status and method. With labels, a Histogram would copy them for each sample."""
         self._answers = Counter(
             "livenessprobe_http_responses",
             "HTTP answers by path, or other, and by status code",
@@ -79,7 +78,11 @@ class Metrics:
 
     def observe_call(self, method: str, grpc_status: str | None, latency: float) -> None:
         """Count one call of `latency` seconds; `grpc_status` is None if it could not be made."""
-        self._calls.labels(grpc_status or "unknown-non-grpc", method).observe(latency)
+        labels = grpc_status or "unknown-non-grpc", method
+        if labels not in self._calls:
+            buckets = (*_PROBE_BUCKETS, *_BUCKETS) if method == PROBE else _BUCKETS
+            self._calls[labels] = Histogram(*_CALLS, buckets=buckets, registry=None)
+        self._calls[labels].observe(latency)
 
     def observe_answer(self, endpoint: str, code: int, latency: float) -> None:
         """Count one HTTP answer that took `latency` seconds."""
@@ -89,26 +92,19 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in the format of `CONTENT_TYPE`."""
         status = self._status()
-        driver_name = status.driver_name or "unknown-driver"
-        about_driver = chain(self._collect_calls(), _about_driver(status))
-        about_program = chain(
+        driver = {"driver_name": status.driver_name or "unknown-driver"}
+        calls = (
+            (driver | {"grpc_status_code": code, "method_name": method}, histogram.collect())
+            for (code, method), histogram in self._calls.items()
+        )
+        program = chain(
             _about_program(status),
             self._answers.collect(),
             self._answer_seconds.collect(),
             self._process.collect(),
         )
-        text = exposition.text(about_driver, driver_name=driver_name)
-        return (text + exposition.text(about_program)).encode()
-
-    def _collect_calls(self) -> Iterator[Metric]:
-        for metric in self._calls.collect():
-            metric.samples = [
-                sample
-                for sample in metric.samples
-                if sample.labels.get("le") not in _PROBE_BUCKETS
-                or sample.labels["method_name"] == PROBE
-            ]
-            yield metric
+        text = exposition.text([*calls, (driver, _about_driver(status)), ({}, program)])
+        return text.encode()
 
 
 def _about_driver(status: Status) -> Iterator[Metric]:

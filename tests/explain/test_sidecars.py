@@ -132,7 +132,10 @@ def test_a_check_in_another_container_is_none_of_the_sidecars_probes() -> None:
         ({"args": ["--help"]}, "it ends at its start: it is asked for help"),
         ({"command": ["/bin/sh", "-c"]}, 'its command is "/bin/sh", which is not read'),
         ({"args": ["--http-endpoint=$(ADDRESS)"]}, "the port that it listens on is not in"),
-        ({"args": ["--health-port=9809"]}, "no probe of the pod asks its port 9809: it restarts nothing"),
+        (
+            {"args": ["--health-port=9809"]},
+            "no probe of the pod asks its port 9809: it restarts nothing",
+        ),
         (
             {"image": "quay.io/k8scsi/livenessprobe:v1.0.2"},
             "its image is v1.0.2, older than --probe-timeout",

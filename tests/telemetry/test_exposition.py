@@ -18,7 +18,7 @@ def test_each_kind_of_metric() -> None:
     summary = Summary("sizes", "In all", registry=None)
     summary.observe(3)
     metrics = [metric for each in (counter, gauge, histogram, summary) for metric in each.collect()]
-    assert exposition.text(metrics) == (
+    assert exposition.text([({}, metrics)]) == (
         "# HELP requests_total So many\n"
         "# TYPE requests_total counter\n"
         'requests_total{code="200"} 1\n'
@@ -40,11 +40,19 @@ def test_each_kind_of_metric() -> None:
     )
 
 
-def test_the_labels_of_all_series_come_first() -> None:
+def test_the_labels_of_a_group_come_first() -> None:
     gauge = Gauge("up", "Or down", ["state"], registry=None)
     gauge.labels("ready").set(1)
-    text = exposition.text(gauge.collect(), driver_name="fake.csi")
+    text = exposition.text([({"driver_name": "fake.csi"}, gauge.collect())])
     assert text.splitlines()[2:] == ['up{driver_name="fake.csi",state="ready"} 1']
+
+
+def test_a_metric_of_several_groups_has_one_head() -> None:
+    gauges = [Gauge("up", "Or down", registry=None) for _ in range(2)]
+    groups = [({"number": str(i)}, gauge.collect()) for i, gauge in enumerate(gauges)]
+    assert exposition.text(groups) == (
+        '# HELP up Or down\n# TYPE up gauge\nup{number="0"} 0\nup{number="1"} 0\n'
+    )
 
 
 def series(value: float, label: str) -> Metric:
@@ -55,7 +63,7 @@ def series(value: float, label: str) -> Metric:
 
 @given(st.floats(), st.text(st.sampled_from('"\\\n.0') | st.characters(exclude_categories=["Cs"])))
 def test_prometheus_reads_what_was_written(value: float, label: str) -> None:
-    text = exposition.text([series(value, label)])
+    text = exposition.text([({}, [series(value, label)])])
     [family] = text_string_to_metric_families(text)
     [sample] = family.samples
     assert sample.labels == {"a": label, "le": "1"}
@@ -74,4 +82,4 @@ def test_prometheus_reads_what_was_written(value: float, label: str) -> None:
     ],
 )
 def test_numbers_are_written_as_go_does(value: float, written: str) -> None:
-    assert exposition.text([series(value, "")]).splitlines()[-1].split()[-1] == written
+    assert exposition.text([({}, [series(value, "")])]).splitlines()[-1].split()[-1] == written
