@@ -32,6 +32,9 @@ TIMEOUT = 15.0
 # Seconds. Kubelet waits for the sidecar when a pod is deleted; about a second is expected.
 STOP_WITHIN = 3.0
 
+_KEEPERS: list[socket.socket] = []
+"""Those of `free_port`."""
+
 KUBELET = {"User-Agent": "kube-probe/1.34", "Connection": "close"}
 
 T = TypeVar("T")
@@ -88,9 +91,16 @@ def connect(address: Address, request: bytes) -> socket.socket:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Address(*server.getsockname()).port
+    """Return a port of 127.0.0.1 that the kernel gives to nobody else until this process ends.
+
+    A socket is bound to it and does not listen. With SO_REUSEADDR on both sides, one that listens
+    may have the port too.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    _KEEPERS.append(keeper)
+    return Address(*keeper.getsockname()).port
 
 
 def run(*flags: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
