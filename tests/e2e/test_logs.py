@@ -98,11 +98,14 @@ def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iter
     flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     more = ("-v=5", "--probe-interval=100ms")
     with subprocess.Popen([*command, *flags, *more], **streams) as process:  # type: ignore[call-overload] # noqa: S603 - our own command
-        wait_until(lambda: listens(address))
-        yield address
-        assert ask(address).status == 200
-        process.terminate()
-        assert process.wait(TIMEOUT) == 0
+        try:
+            wait_until(lambda: listens(address))
+            yield address
+            assert ask(address).status == 200
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            process.kill()  # or the end of the block would wait for it
 
 
 def listens(address: Address) -> bool:
