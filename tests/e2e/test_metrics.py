@@ -37,8 +37,9 @@ def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
 def test_each_way_that_a_probe_ends_is_counted(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
-    sidecar = start_sidecar(HTTP, "--probe-timeout=200ms")
+    sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
+    sidecar.wait_for_log("CSI driver name")
     driver.tell("error 9 not healthy")
     sidecar.wait_for(500, "not healthy")
     driver.tell("hang")
