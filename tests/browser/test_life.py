@@ -31,7 +31,8 @@ class Site:
         self._stack = stack
 
     def start(self, *flags: str) -> Sidecar:
-        fast = ("--probe-interval=100ms", "--probe-timeout=500ms")
+        # Long enough for a busy driver to tell its name, before the next Probe cancels that call.
+        fast = ("--probe-interval=500ms", "--probe-timeout=500ms")
         sidecar = Sidecar(*self._flags, *fast, *flags, log=self._log)
         self._stack.enter_context(sidecar).wait_for_listeners(1)
         return sidecar

@@ -230,6 +230,14 @@ class Sidecar:
         """Wait until its log has this text."""
         wait_until(lambda: text in self.log)
 
+    def wait_for_name(self) -> None:
+        """Wait until it has logged the driver's name.
+
+        A Probe that is due cancels the call for it, which follows again after 10 s, then 20 s. On a
+        busy machine that happens with the short intervals of the tests.
+        """
+        wait_until(lambda: '"CSI driver name"' in self.log, TIMEOUT + 30)
+
     def wait_for(self, status: int, text: str) -> Response:
         """Wait until /healthz answers with this status and with this text in its body."""
         last: list[Response] = []

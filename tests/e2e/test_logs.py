@@ -40,7 +40,7 @@ def log_lines(sidecar: Sidecar) -> list[str]:
 @pytest.mark.usefixtures("driver")
 def test_each_text_line_has_a_klog_header(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     assert [line for line in log_lines(sidecar) if not KLOG_LINE.match(line)] == []
     assert f'"CSI driver name" driver="{DRIVER_NAME}"' in sidecar.log
 
@@ -49,7 +49,7 @@ def test_json_lines(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP, "--logging-format=json", listeners=0)
     driver.tell("error 9 not healthy")
     driver.wait_for_probes(3)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     records = [json.loads(line) for line in log_lines(sidecar)]
     assert all({"ts", "caller", "msg"} <= record.keys() for record in records)
     names = [(r["driver"], r["v"]) for r in records if r["msg"] == "CSI driver name"]
@@ -63,7 +63,7 @@ def test_only_changes_are_logged_at_first(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "-v=0")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     driver.wait_for_probes(3)
     healthy = log_lines(sidecar)
     driver.wait_for_probes(5)

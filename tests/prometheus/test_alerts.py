@@ -90,6 +90,7 @@ class Pod:
         """Wait until the driver is healthy and has told its name."""
         self.sidecar.wait_for(200, "ok")
         wait_until(lambda: self.driver.counts.plugin_infos)
+        self.sidecar.wait_for_name()
 
     def restart_driver(self) -> None:
         self.driver.signal(SIGKILL)
