@@ -26,7 +26,7 @@ def test_the_exit_of_the_driver_is_detected_between_probes(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*RARELY)
-    wait_for_log(sidecar, SUCCEEDED)
+    sidecar.wait_for_name()  # from then on the connection is idle
     driver.signal(SIGKILL)
     wait_for_log(sidecar, FAILED)
     sidecar.wait_for(
@@ -51,7 +51,7 @@ def test_the_replacement_of_a_healthy_driver_is_detected(
 ) -> None:
     old = start_driver()
     sidecar = start_sidecar(*RARELY)
-    wait_for_log(sidecar, SUCCEEDED)
+    sidecar.wait_for_name()  # from then on the connection is idle
     start_driver().tell("error 13 the new one")
     old.signal(SIGKILL)
     wait_for_log(sidecar, "the new one")
