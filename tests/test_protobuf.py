@@ -170,7 +170,7 @@ def as_theirs(
     return message, theirs[f"{package}.{message_type.__name__}"].FromString(data)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=REPLIES)
 @example(data=b"\x0a\x02\x0a\x00")
 def test_readiness_is_parsed_as_protobuf_parses_it(theirs: dict[str, Any], data: bytes) -> None:
@@ -181,7 +181,7 @@ def test_readiness_is_parsed_as_protobuf_parses_it(theirs: dict[str, Any], data:
     assert ours.ready is (other.ready.value if other.HasField("ready") else None)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=REPLIES)
 def test_names_are_parsed_as_protobuf_parses_them(theirs: dict[str, Any], data: bytes) -> None:
     try:
@@ -191,7 +191,7 @@ def test_names_are_parsed_as_protobuf_parses_them(theirs: dict[str, Any], data: 
     assert (ours.name, ours.vendor_version) == (other.name, other.vendor_version)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=REPLIES)
 def test_health_requests_are_parsed_as_protobuf_parses_them(
     theirs: dict[str, Any], data: bytes
@@ -217,7 +217,6 @@ def test_a_message_type_without_fields_rejects_malformed_bytes(
         assert is_message
 
 
-@settings(deadline=None)
 @given(name=st.text(), vendor_version=st.text(), manifest=st.dictionaries(st.text(), st.text()))
 def test_messages_serialised_by_protobuf_are_parsed(
     theirs: dict[str, Any], **parts: str | dict[str, str]

@@ -136,7 +136,6 @@ def test_callers_with_a_period_ask_once_in_it() -> None:
         pattern = Pattern(name="", callers=2, period=0.1)
         answers = drive(server.address, pattern, seconds=0.475)
     assert answers.statuses == {200: 10}
-    assert answers.seconds == pytest.approx(0.475, abs=0.2)
     assert answers.seconds >= 0.475
 
 

@@ -87,7 +87,7 @@ async def reports_end(pieces: Iterator[bytes]) -> bool:
     return reported
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(said=sayings(), cuts=CUTS)
 def test_it_ends_in_the_same_way_however_it_is_cut(said: bytes, cuts: list[int]) -> None:
     said = said[: 2 * MAX_IDLE_BYTES]
@@ -96,7 +96,7 @@ def test_it_ends_in_the_same_way_however_it_is_cut(said: bytes, cuts: list[int])
     assert trio.run(reports_end, (said[i:j] for i, j in pairwise(places))) is whole
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(said=sayings())
 def test_and_byte_by_byte(said: bytes) -> None:
     said = said[:200]  # the kernel keeps no more pieces for us once we do not read
@@ -104,7 +104,7 @@ def test_and_byte_by_byte(said: bytes) -> None:
     assert trio.run(reports_end, (bytes([byte]) for byte in said)) is whole
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     before=st.lists(st.sampled_from(HARMLESS), max_size=20),
     after=sayings() | st.binary(min_size=9),
@@ -113,7 +113,7 @@ def test_a_goodbye_is_told_whatever_follows_it(before: list[bytes], after: bytes
     assert trio.run(reports_end, iter([b"".join(before) + GOAWAY + after])) is True
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(said=st.lists(st.sampled_from(HARMLESS), max_size=20))
 def test_what_http_2_allows_does_not_hide_the_end(said: list[bytes]) -> None:
     assert trio.run(reports_end, iter(said)) is True

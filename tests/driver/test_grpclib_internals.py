@@ -639,7 +639,7 @@ def probe_bytes(path: Path, said: bytes) -> bool | DriverError:
         return error
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(said=st.binary(max_size=200))
 def test_whatever_a_peer_says_is_an_error(path: Path, said: bytes) -> None:
     for start in b"", PREFACE, PREFACE + OK_200:
@@ -670,7 +670,7 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
     return reply
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(frames=conversations())
 def test_an_answer_is_headers_then_a_message_then_a_status(path: Path, frames: list[bytes]) -> None:
     result = probe_bytes(path, PREFACE + b"".join(frames))
@@ -693,7 +693,7 @@ def mutations(draw: st.DrawFn) -> bytes:
     return said
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(said=mutations())
 def test_a_valid_exchange_with_mistakes(path: Path, said: bytes) -> None:
     assert isinstance(probe_bytes(path, said), bool | RPCError)

@@ -153,17 +153,19 @@ async def test_no_ping_and_no_goaway_since_closing_says_it_all(csi_socket: Path)
 async def test_a_call_that_takes_too_long_is_cancelled(csi_socket: Path) -> None:
     sent = b""
     closed = trio.Event()
+    too_long = trio.CancelScope()
 
     async def script(stream: trio.SocketStream) -> None:
         nonlocal sent
         while received := await stream.receive_some():
             sent += received
+            if peer.END_OF_REQUEST in sent:
+                too_long.cancel()
         closed.set()
 
     async with listening(csi_socket, script):
-        with closing(Driver(str(csi_socket))) as driver:
-            with trio.move_on_after(0.2):
-                await driver.probe(0.2)
+        with closing(Driver(str(csi_socket))) as driver, too_long:
+            await driver.probe(PATIENCE)
         with trio.fail_after(PATIENCE):
             await closed.wait()
     assert frames(sent)[-1] == (peer.RST_STREAM, 0, 1, peer.uint(4, 8))

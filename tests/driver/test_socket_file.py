@@ -11,7 +11,7 @@ from livenessprobe.driver import Driver
 from livenessprobe.driver.socket_file import SocketFile
 from livenessprobe.health.errors import DriverError
 from tests.csi_driver import CsiDriver
-from tests.driver.peer import PATIENCE
+from tests.driver.peer import PATIENCE, until
 
 
 def bind(path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_threads_that_are_abandoned_in_a_file_system_do_not_pile_up(
         with trio.move_on_after(0.05) as scope:
             await driver.socket_changed()
         assert scope.cancelled_caught
-    assert looks == 1
+    await until(lambda: looks == 1)  # the thread begins when it is its turn
     answers.set()
     with trio.fail_after(PATIENCE):
         assert await driver.socket_changed()

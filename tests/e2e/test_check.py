@@ -148,9 +148,12 @@ def test_a_signal_ends_a_hanging_probe_at_once_without_a_verdict(
     with subprocess.Popen(  # noqa: S603 - our own code
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        wait_until(lambda: driver.counts.in_flight == 1)
-        process.send_signal(number)
-        assert process.communicate(timeout=TIMEOUT) == (b"", b"")
+        try:
+            wait_until(lambda: driver.counts.in_flight == 1)
+            process.send_signal(number)
+            assert process.communicate(timeout=TIMEOUT) == (b"", b"")
+        finally:
+            process.kill()  # or the end of the block would wait for it
     assert process.returncode == -number
     wait_until(lambda: driver.counts.in_flight == 0)
 

@@ -43,7 +43,7 @@ def test_without_a_descriptor_for_a_probe_the_driver_is_not_blamed(
     driver: DriverProcess, start_sidecar: StartSidecar, idle_connections: int, free: int
 ) -> None:
     sidecar = start_sidecar(HTTP)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     driver.tell("error 13 broken")  # so that no held connection is left to the next Probe
     sidecar.wait_for(500, "broken")
     before = blamed(sidecar)
@@ -63,7 +63,7 @@ def test_a_probe_reuses_the_descriptors_of_the_last_one(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     with descriptors(sidecar, 1):  # for the request
         driver.wait_for_probes(10)
         assert sidecar.ask().status == 200
@@ -74,7 +74,7 @@ def test_one_free_descriptor_is_enough_to_answer(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     wait_until(lambda: driver.counts.in_flight == 0)
     with descriptors(sidecar, 1):
         assert [sidecar.ask().status for _ in range(10)] == [200] * 10
@@ -84,7 +84,7 @@ def test_without_descriptors_the_listener_recovers_and_logs_once(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "--probe-interval=1h")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     with descriptors(sidecar, 0), socket.create_connection(sidecar.address) as client:
         client.sendall(REQUEST)
         sidecar.wait_for_log("Too many open files")

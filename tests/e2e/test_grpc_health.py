@@ -1,12 +1,10 @@
 """Checks the gRPC health service with grpcio as the client, as for a kubelet's `grpc` probe."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from signal import SIGKILL
-from statistics import median
 
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import pytest
@@ -28,10 +26,6 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 CHECK = "/grpc.health.v1.Health/Check"
 
 SERVICES = ("", "liveness", "readiness")
-
-# Seconds; an idle machine takes 0.002, half of it in grpcio. A call that waited for the driver
-# would take a whole timeout.
-MEDIAN_LATENCY = 0.010
 
 
 @contextmanager
@@ -148,15 +142,10 @@ def test_no_call_waits_for_a_hanging_driver(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     driver.tell("hang")
-    sidecar = start_sidecar(HTTP, "--probe-timeout=1m")
+    sidecar = start_sidecar(HTTP, "--probe-timeout=1m")  # a call has `TIMEOUT`, which is less
     wait_until(lambda: driver.counts.in_flight)
-    latencies = []
     with dial(sidecar.address) as channel:
-        for _ in range(50):
-            started = time.monotonic()
-            assert check(channel, "liveness") == NOT_SERVING
-            latencies.append(time.monotonic() - started)
-    assert median(latencies) < MEDIAN_LATENCY, sorted(latencies)
+        assert {check(channel, "liveness") for _ in range(50)} == {NOT_SERVING}
 
 
 @pytest.mark.parametrize("service", ["x", "csi.v1.Identity", "Liveness", "é"])

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
-from statistics import median
 
 from tests.e2e.conftest import StartDriver, StartSidecar
 from tests.e2e.harness import TIMEOUT, Address, DriverProcess, Sidecar, ask
@@ -20,9 +19,8 @@ HTTP = "--http-endpoint=127.0.0.1:0"
 
 PROBE_TIMEOUT = 2.0
 
-# Seconds; an idle machine has about 0.001 and 0.004. The machine may be shared, and the test starts
-# other processes. A request that waited for the driver would take a whole timeout.
-MEDIAN_LATENCY = 0.010
+# Seconds. The machine may be shared, and the test starts other processes. A request that waited for
+# the driver would take a whole timeout.
 P99_LATENCY = PROBE_TIMEOUT / 2
 
 
@@ -97,7 +95,6 @@ def test_the_verdict_follows_the_driver_through_its_life(
         sidecar.wait_for(500, "no such file")
     assert record.failures == []
     assert record.statuses == {200, 500}
-    assert median(record.latencies) < MEDIAN_LATENCY, sorted(record.latencies)
     assert record.p99() < P99_LATENCY, sorted(record.latencies)
 
 
@@ -142,7 +139,8 @@ def test_a_driver_that_closes_every_connection_is_unavailable(
     start_sidecar: StartSidecar, csi_socket: Path
 ) -> None:
     with listen(csi_socket) as listener:
-        sidecar = start_sidecar(HTTP)
+        # The Probe that follows these gets no answer, and ends long after the request.
+        sidecar = start_sidecar(HTTP, "--probe-timeout=1m")
         for _ in range(10):
             listener.accept()[0].close()
         assert "code = Unavailable" in sidecar.ask().body

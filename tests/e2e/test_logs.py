@@ -40,7 +40,7 @@ def log_lines(sidecar: Sidecar) -> list[str]:
 @pytest.mark.usefixtures("driver")
 def test_each_text_line_has_a_klog_header(start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     assert [line for line in log_lines(sidecar) if not KLOG_LINE.match(line)] == []
     assert f'"CSI driver name" driver="{DRIVER_NAME}"' in sidecar.log
 
@@ -49,7 +49,7 @@ def test_json_lines(driver: DriverProcess, start_sidecar: StartSidecar) -> None:
     sidecar = start_sidecar(HTTP, "--logging-format=json", listeners=0)
     driver.tell("error 9 not healthy")
     driver.wait_for_probes(3)
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     records = [json.loads(line) for line in log_lines(sidecar)]
     assert all({"ts", "caller", "msg"} <= record.keys() for record in records)
     names = [(r["driver"], r["v"]) for r in records if r["msg"] == "CSI driver name"]
@@ -63,7 +63,7 @@ def test_only_changes_are_logged_at_first(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(HTTP, "-v=0")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     driver.wait_for_probes(3)
     healthy = log_lines(sidecar)
     driver.wait_for_probes(5)
@@ -98,11 +98,14 @@ def running(driver: DriverProcess, *command: str | Path, **streams: int) -> Iter
     flags = (f"--csi-address={driver.socket}", f"--http-endpoint={address.host}:{address.port}")
     more = ("-v=5", "--probe-interval=100ms")
     with subprocess.Popen([*command, *flags, *more], **streams) as process:  # type: ignore[call-overload] # noqa: S603 - our own command
-        wait_until(lambda: listens(address))
-        yield address
-        assert ask(address).status == 200
-        process.terminate()
-        assert process.wait(TIMEOUT) == 0
+        try:
+            wait_until(lambda: listens(address))
+            yield address
+            assert ask(address).status == 200
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            process.kill()  # or the end of the block would wait for it
 
 
 def listens(address: Address) -> bool:

@@ -37,8 +37,10 @@ def operations(families: list[Metric]) -> Counter[tuple[str, str, str]]:
 def test_each_way_that_a_probe_ends_is_counted(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
-    sidecar = start_sidecar(HTTP, "--probe-timeout=200ms")
+    # A busy driver tells its name within this interval, or the call would be cancelled and counted.
+    sidecar = start_sidecar(HTTP, "--probe-interval=1s")
     sidecar.wait_for(200, "ok")
+    sidecar.wait_for_name()
     driver.tell("error 9 not healthy")
     sidecar.wait_for(500, "not healthy")
     driver.tell("hang")
@@ -76,7 +78,7 @@ def test_the_drivers_name_is_on_every_series_once_it_is_known(
     sidecar.wait_for(500, "no such file")
     start_driver()
     sidecar.wait_for(200, "ok")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     assert {name for name, _, _ in operations(sidecar.metrics())} == {DRIVER_NAME}
 
 
@@ -124,7 +126,7 @@ def answers(sidecar: Sidecar) -> Counter[tuple[str, str]]:
 def test_all_metrics_of_the_reference_are_served(start_sidecar: StartSidecar, accept: str) -> None:
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(200, "ok")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     page = sidecar.ask("/metrics", accept=accept)
     assert page.headers["content-type"] == (
         "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"

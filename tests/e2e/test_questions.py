@@ -43,7 +43,7 @@ def test_verbose_lists_what_was_checked(driver: DriverProcess, start_sidecar: St
     driver.tell("not-ready")
     sidecar = start_sidecar(HTTP)
     sidecar.wait_for(500, "not ready")
-    sidecar.wait_for_log("CSI driver name")
+    sidecar.wait_for_name()
     lines = sidecar.ask("/livez?verbose").body.splitlines()
     assert lines[:3] == ["[+]csi-probe ok", "[+]socket ok", "[+]prober ok"]
     assert [line.partition(":")[0] for line in lines[3:5]] == ["result age", "Probe latency"]

@@ -7,7 +7,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from tests.csi_driver import CsiDriver, error
 from tests.e2e.conftest import StartDriver, StartSidecar
-from tests.e2e.harness import DriverProcess, Sidecar, wait_until
+from tests.e2e.harness import DriverProcess, Sidecar, connect, wait_until
 
 HTTP = "--http-endpoint=127.0.0.1:0"
 AUTO = (HTTP, "--probe-interval=auto", "--probe-timeout=3s")
@@ -26,7 +26,7 @@ def test_the_exit_of_the_driver_is_detected_between_probes(
     driver: DriverProcess, start_sidecar: StartSidecar
 ) -> None:
     sidecar = start_sidecar(*RARELY)
-    wait_for_log(sidecar, SUCCEEDED)
+    sidecar.wait_for_name()  # from then on the connection is idle
     driver.signal(SIGKILL)
     wait_for_log(sidecar, FAILED)
     sidecar.wait_for(
@@ -51,7 +51,7 @@ def test_the_replacement_of_a_healthy_driver_is_detected(
 ) -> None:
     old = start_driver()
     sidecar = start_sidecar(*RARELY)
-    wait_for_log(sidecar, SUCCEEDED)
+    sidecar.wait_for_name()  # from then on the connection is idle
     start_driver().tell("error 13 the new one")
     old.signal(SIGKILL)
     wait_for_log(sidecar, "the new one")
@@ -111,8 +111,11 @@ def test_a_stopped_process_reports_it_until_the_next_result(
     sidecar.send_signal(SIGSTOP)
     driver.tell("hang")
     time.sleep(4.0)  # longer than an interval, a timeout and the slack
-    sidecar.send_signal(SIGCONT)
-    assert "the next one should have by now" in sidecar.ask().body
+    request = b"GET /healthz HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
+    # The kernel accepts it, so that it is there before the next Probe can end.
+    with connect(sidecar.address, request) as connection, connection.makefile("rb") as stream:
+        sidecar.send_signal(SIGCONT)
+        assert b"the next one should have by now" in stream.read()
     driver.tell("ready")
     sidecar.wait_for(200, "ok")
     assert 'state="unknown"' in sidecar.log

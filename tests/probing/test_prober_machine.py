@@ -275,6 +275,6 @@ async def test_the_invariants_of_prober_and_verdict_hold(
         partial(
             run_state_machine_as_test,
             partial(ProberMachine, mock_clock, nursery),  # type: ignore[arg-type]  # a factory, as documented
-            settings=settings(max_examples=50, stateful_step_count=25, deadline=None),
+            settings=settings(max_examples=50, stateful_step_count=25),
         )
     )

@@ -159,4 +159,4 @@ class ScheduleMachine(RuleBasedStateMachine):
 
 
 def test_the_invariants_of_schedule_and_verdict_hold() -> None:
-    run_state_machine_as_test(ScheduleMachine, settings=settings(max_examples=200, deadline=None))
+    run_state_machine_as_test(ScheduleMachine, settings=settings(max_examples=200))

@@ -90,6 +90,7 @@ class Pod:
         """Wait until the driver is healthy and has told its name."""
         self.sidecar.wait_for(200, "ok")
         wait_until(lambda: self.driver.counts.plugin_infos)
+        self.sidecar.wait_for_name()
 
     def restart_driver(self) -> None:
         self.driver.signal(SIGKILL)
@@ -98,12 +99,13 @@ class Pod:
         self.is_well()
 
     def restart_sidecar(self, prometheus: Prometheus) -> None:
+        start = f'process_start_time_seconds{{pod="{self.name}"}}'
+        (before,) = prometheus.query(start)
         self.sidecar.stop()
-        stopped_at = prometheus.query("time()")[0].value
         self.start_sidecar()
         self.is_well()
         # Each start is seen by a scrape, or it would not count.
-        prometheus.wait_for(f'process_start_time_seconds{{pod="{self.name}"}} > {stopped_at - 1}')
+        prometheus.wait_for(f"{start} > {before.value}")
 
     def flap(self) -> None:
         self.driver.tell("error 13 out of luck")

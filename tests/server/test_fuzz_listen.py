@@ -23,7 +23,7 @@ ADDRESSES = (
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(address=ADDRESSES)
 @example(":\udcff")
 @example("\udcff:0")

@@ -112,7 +112,8 @@ async def play(web: Server, script: tuple) -> None:  # type: ignore[type-arg]
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(scripts=st.lists(CLIENTS, min_size=1, max_size=4))
 async def test_any_bytes_in_any_pieces(scripts: list[tuple]) -> None:  # type: ignore[type-arg]

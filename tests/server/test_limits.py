@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 from hyperframe.frame import HeadersFrame, PingFrame
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from livenessprobe.server import limits, registry
@@ -115,7 +115,6 @@ def test_a_chunk_is_a_frame(frames: list[bytes]) -> None:
     assert split(sent, http2=True) == [H2_PREFACE, *frames]
 
 
-@settings(deadline=None)
 @given(
     frames=st.lists(
         st.sampled_from([PING, REQUEST, frame(0, 0), frame(9, 0), frame(300, 0), frame(40, 250)]),
@@ -138,7 +137,6 @@ def test_the_head_of_a_frame_is_waited_for() -> None:
     assert not unread.unread
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_garbage_is_passed_on_or_refused(sent: bytes) -> None:
     for http2 in False, True:

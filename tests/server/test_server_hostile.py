@@ -247,14 +247,14 @@ async def test_a_request_may_break_off_after_any_byte(
         await web.assert_unharmed()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sent=st.binary())
 async def test_any_bytes_at_all(sent: bytes) -> None:
     async with serving() as web:
         await attack(web, sent, Client.close)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     requests=st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=3).map(b"".join),
     edits=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 5), st.binary(max_size=5))),

@@ -147,10 +147,9 @@ def test_trio_may_not_survive_epoll_ctl_but_says_so(
     sidecar = injected(driver, tmp_path, "epoll_ctl", error, "40+9")
     try:
         sidecar.wait_for_listeners(1)
-        answered = sum(answers(sidecar))
-        if sidecar.exit_code is None:
-            assert answered >= 0.3 * REQUESTS
-        else:
+        if sum(answers(sidecar)) < 0.3 * REQUESTS:
+            wait_until(lambda: sidecar.exit_code is not None)  # it may be about to exit
+        if sidecar.exit_code is not None:
             assert sidecar.exit_code == 1
             assert "Exiting because of a bug in livenessprobe" in sidecar.log
     finally:

@@ -12,16 +12,16 @@ FEW, MANY = 2_000, 16_000
 
 
 def seconds_for(blanks: int) -> float:
-    """Return the least of what it takes to refuse a header field that begins with so many."""
+    """Return the least CPU time that it takes to refuse a field that begins with so many."""
     head = b"GET / HTTP/1.1\r\nHost: x\r\nX:" + b" " * blanks + b"\0\r\n\r\n"
 
     def once() -> float:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
         http.receive_data(head)
-        began_at = time.perf_counter()
+        began_at = time.process_time()
         with pytest.raises(h11.RemoteProtocolError):
             http.next_event()
-        return time.perf_counter() - began_at
+        return time.process_time() - began_at
 
     return min(once() for _ in range(3))
 
