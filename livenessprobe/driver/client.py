@@ -36,7 +36,7 @@ from livenessprobe.driver.grpclib_internals import (
 )
 from livenessprobe.driver.held_connection import HeldConnection
 from livenessprobe.driver.socket_file import SocketFile
-from livenessprobe.health.errors import DriverUnreachableError, RPCError
+from livenessprobe.health.errors import RPCError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -169,10 +169,9 @@ class Driver:
             answer = await self._loops.run(run)
         except OSError as error:  # no thread, or no descriptor for the event loop
             raise own_failure(self._socket_path, error) from error
-        except DriverUnreachableError:
-            if idle is not None:  # the driver has ended it, and takes no other
+        finally:
+            if idle is not None and idle.ended_by_driver:
                 self._held.end()
-            raise
         if answer.ended_by_driver:
             self._held.end()
         elif answer.idle is not None:

@@ -94,12 +94,14 @@ class UnprocessedError(Exception):
         self.rpc_error = rpc_error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class IdleConnection:
     """A connection without a call on it, bound to no event loop. The owner closes `sock`."""
 
     sock: socket.socket
     http2: ClientConnection
+    ended_by_driver: bool = False
+    """Whether the call that was made on it has seen its end."""
 
 
 class CallChannel(Channel):
@@ -146,12 +148,15 @@ class CallChannel(Channel):
 
     @property
     def ended_by_driver(self) -> bool:
-        """Whether the driver has ended the connection; known until `aclose` does."""
-        return self._connection is not None and self._connection.ended_by_driver
+        """Whether the driver has ended the connection."""
+        connection = self._connection
+        return connection is not None and connection.call.state is _State.ENDED_BY_DRIVER
 
     async def aclose(self) -> None:
         """Close the connection and wait until its descriptor is closed. May be called twice."""
         self.close()
+        if self._idle is not None:
+            self._idle.ended_by_driver = self.ended_by_driver
         if self._connection is not None:
             await self._connection.aclose()
 
@@ -209,12 +214,8 @@ class _Connection(H2Protocol):
         self._lost.set()
         if isinstance(exc, Exception) and not isinstance(exc, OSError):
             self.call.fail(exc)  # a bug: asyncio closes the transport for it
-        elif not self._detached:
+        else:
             self.call.connection_lost()
-
-    @property
-    def ended_by_driver(self) -> bool:
-        return self.call.state is _State.ENDED_BY_DRIVER
 
     def detach(self) -> IdleConnection | None:
         """Return the idle connection, which outlives this transport; None if it is unusable."""
@@ -240,8 +241,8 @@ class _State(Enum):
     OPEN = "open"
     ENDED_BY_DRIVER = "ended by the driver"
     """GOAWAY or end of file: no other call can follow, but this one may be or get answered."""
-    FAILED = "failed"
-    """Closed by this program, because the call failed or invalid data followed its reply."""
+    CLOSED = "closed"
+    """By this program."""
 
 
 class _Call(EventsProcessor):
@@ -274,7 +275,6 @@ class _Call(EventsProcessor):
 
     def fail(self, error: Exception) -> None:
         """Close the connection; end the call with `error`, unless its reply is complete."""
-        self.state = _State.FAILED
         if self.error is None and not self._reply.complete:
             self.error = error
             for stream in self.streams.values():
@@ -292,6 +292,8 @@ class _Call(EventsProcessor):
             self.fail(UnprocessedError(error) if unprocessed else error)
 
     def close(self, reason: str = "") -> None:  # noqa: ARG002 - grpclib's; `fail` has the reason
+        if self.state is _State.OPEN:
+            self.state = _State.CLOSED
         self.handler.close()
         self._transport.abort()
         self.processors.clear()  # bound methods: a reference cycle

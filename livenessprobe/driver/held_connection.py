@@ -45,38 +45,37 @@ class HeldConnection:
         self._changed = trio.lowlevel.ParkingLot()
 
     def hold(self, idle: IdleConnection) -> None:
-        """Take ownership of a connection; close the one held before."""
-        self.close()
+        """Take ownership of a connection; none may be held."""
         self._idle = idle
         self._changed.unpark_all()
 
     def end(self) -> None:
-        """Close the connection, if one is held, as one that the driver has ended."""
-        self.close()
+        """Report that the driver has ended a connection, which is not held any more."""
         self._ended = True
         self._changed.unpark_all()
 
     def detach(self) -> IdleConnection | None:
         """Return the connection, which the caller now owns; None if none is held."""
-        self._ended = False
         idle, self._idle = self._idle, None
         if idle is not None:
             trio.lowlevel.notify_closing(idle.sock)  # wakes `wait_disconnected`
         return idle
 
     def close(self) -> None:
-        """Close the connection, if one is held."""
+        """Close the connection, if one is held; an end that is not reported yet is forgotten."""
+        self._ended = False
         if idle := self.detach():
             idle.sock.close()
             idle.http2.close()
 
     async def wait_disconnected(self) -> None:
-        """Wait until the driver ends a held connection; others may be held meanwhile."""
+        """Wait until the driver ends a connection; others may be held meanwhile."""
         while not self._ended:
             if self._idle is None:
                 await self._changed.park()
             elif await self._is_disconnected(self._idle):
-                self.end()
+                self.close()
+                return
         self._ended = False
 
     async def _is_disconnected(self, idle: IdleConnection) -> bool:

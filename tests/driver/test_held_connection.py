@@ -446,6 +446,31 @@ async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driv
         await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_an_end_during_get_name_is_reported_whatever_the_next_connection_brings(
+    csi_socket: Path, driver: Driver, *, answers: bool
+) -> None:
+    """A process that is about to end may take one, and so may the process that follows it."""
+    connections = 0
+
+    async def script(stream: trio.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await answer(VALID, hang_up=True)(stream)
+            heard = b""
+            while END_OF_SECOND_REQUEST not in heard:
+                heard += await stream.receive_some()
+        elif answers:
+            await answer(NAMED)(stream)
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        with suppress(RPCError):
+            await driver.get_name(PATIENCE)
+        await it.hears(1)
+
+
 async def test_a_thread_that_this_program_lacks_is_no_end(
     csi_socket: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
