@@ -96,7 +96,7 @@ class Driver:
 
         self._get_name_scope.cancel()
         async with self._call_lock:
-            self._held.close()
+            self._held.drop()
             return await self._call(call, timeout)
 
     async def get_name(self, timeout: float) -> str:  # noqa: ASYNC109 - sent as grpc-timeout
@@ -154,7 +154,10 @@ class Driver:
             return False  # no thread could be started; the next call tries again
 
     def close(self) -> None:
-        """Close the held connection and the event loops, inside trio. No call may be in flight."""
+        """Close the held connection and the event loops, inside trio.
+
+        No call may be in flight, nobody may wait, and no call may follow.
+        """
         self._held.close()
         self._loops.close()
 

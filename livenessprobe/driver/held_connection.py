@@ -5,7 +5,7 @@ death is noticed before the next Probe. That it is open proves nothing; only its
 
     worker thread                trio
     -------------                ----
-    answered -> IdleConnection   HeldConnection.hold, until the next call: close or detach
+    answered -> IdleConnection   HeldConnection.hold, until the next call: drop or detach
                                  HeldConnection.wait_disconnected reads it meanwhile:
                                    PING, SETTINGS              acknowledged
                                    EOF, reset, GOAWAY          closed, and reported
@@ -18,6 +18,7 @@ PING on idle connections, and waits until the client has left.
 
 from __future__ import annotations
 
+import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,70 +38,74 @@ minutes for them; a flood takes a moment.
 
 
 class HeldConnection:
-    """One idle connection, or none. Its methods are called inside trio."""
+    """One idle connection, or none. Its methods are called inside trio. The owner closes it."""
 
     def __init__(self) -> None:
         self._idle: IdleConnection | None = None
+        self._allowance = 0
         self._ended = False
-        self._changed = trio.lowlevel.ParkingLot()
+        # trio waits for this descriptor, whichever connection is held, so that the waiting task
+        # does not run for each Probe.
+        self._epoll = select.epoll()
 
     def hold(self, idle: IdleConnection) -> None:
         """Take ownership of a connection; none may be held."""
-        self._idle = idle
-        self._changed.unpark_all()
+        self._idle, self._allowance = idle, MAX_IDLE_BYTES
+        self._epoll.register(idle.sock, select.EPOLLIN)
 
     def end(self) -> None:
         """Report that the driver has ended a connection, which is not held any more."""
         self._ended = True
-        self._changed.unpark_all()
+        trio.lowlevel.notify_closing(self._epoll)  # wakes `wait_disconnected`
 
     def detach(self) -> IdleConnection | None:
         """Return the connection, which the caller now owns; None if none is held."""
         idle, self._idle = self._idle, None
         if idle is not None:
-            trio.lowlevel.notify_closing(idle.sock)  # wakes `wait_disconnected`
+            self._epoll.unregister(idle.sock)
         return idle
 
-    def close(self) -> None:
+    def drop(self) -> None:
         """Close the connection, if one is held; an end that is not reported yet is forgotten."""
         self._ended = False
         if idle := self.detach():
             idle.sock.close()
             idle.http2.close()
 
+    def close(self) -> None:
+        """Close the connection, and hold no other. Nobody may wait."""
+        self.drop()
+        self._epoll.close()
+
     async def wait_disconnected(self) -> None:
         """Wait until the driver ends a connection; others may be held meanwhile."""
         while not self._ended:
-            if self._idle is None:
-                await self._changed.park()
-            elif await self._is_disconnected(self._idle):
-                self.close()
+            with suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(self._epoll)
+            if self._idle is not None and self._is_disconnected(self._idle):
+                self.drop()
                 return
         self._ended = False
 
-    async def _is_disconnected(self, idle: IdleConnection) -> bool:
-        """Read until the connection is no longer held; return whether the driver has ended it.
+    def _is_disconnected(self, idle: IdleConnection) -> bool:
+        """Read what has arrived; return whether the driver has ended the connection.
 
         If so, it is still held. If its data is invalid or too much, this closes it.
         """
-        allowance = MAX_IDLE_BYTES
-        while allowance:
-            with suppress(trio.ClosedResourceError):
-                await trio.lowlevel.wait_readable(idle.sock)
-            if self._idle is not idle:  # detached: another owner reads it, or has closed it
-                return False
-            try:
-                data = idle.sock.recv(allowance)
-                if not data or _has_goaway(idle, data):
-                    return True
-            except ConnectionError:  # reset
+        try:
+            data = idle.sock.recv(self._allowance)
+            if not data or _has_goaway(idle, data):
                 return True
-            except H2Error:
-                break
-            allowance -= len(data)
-            if not _flush(idle):
-                break
-        self.close()
+        except BlockingIOError:  # what arrived was for the connection held before
+            return False
+        except ConnectionError:  # reset
+            return True
+        except H2Error:
+            self.drop()
+            return False
+        self._allowance -= len(data)
+        if not self._allowance or not _flush(idle):
+            self.drop()
         return False
 
 

@@ -41,8 +41,8 @@ async def without_descriptors(socket: str) -> None:
     gc.disable()  # it may be a while until it finds what was not closed
     before = count_descriptors()
     for spare in range(DESCRIPTORS_OF_A_LOOP + 2):  # the connection is the next one
-        with hoarding_descriptors(spare):
-            await probe(socket)
+        with closing(Driver(socket)) as driver, hoarding_descriptors(spare):
+            await ask(driver)
         assert count_descriptors() == before
 
 

@@ -128,12 +128,12 @@ def test_every_deadline_is_behind_ours_in_the_format_of_grpc(seconds: float) -> 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.0])
 async def test_the_callers_deadline_ends_a_call(
-    csi_driver: CsiDriver, csi_socket: Path, seconds: float
+    csi_driver: CsiDriver, driver: Driver, seconds: float
 ) -> None:
     csi_driver.probe = HANG
     async with leaving_nothing():
         with pytest.raises(DeadlineExceededError) as caught:
-            await call_within(seconds, Driver(str(csi_socket)).probe)
+            await call_within(seconds, driver.probe)
     assert str(caught.value) == (
         "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
     )

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,19 +44,19 @@ def stop(process: subprocess.Popen[str]) -> None:
     os.waitid(os.P_PID, process.pid, os.WSTOPPED)
 
 
-async def test_a_stopped_driver_until_it_is_continued(csi_socket: Path, driver: Driver) -> None:
+async def test_a_stopped_driver_until_it_is_continued(csi_socket: Path) -> None:
     with running(csi_driver.__file__, csi_socket) as process:
         assert process.stdout is not None
         assert await trio.to_thread.run_sync(process.stdout.readline) == "listening\n"
         for _ in range(3):
-            assert await call_within(PATIENCE, driver.probe)
-            stop(process)
-            driver.close()
             async with leaving_nothing():
-                with pytest.raises(DeadlineExceededError, match="context deadline exceeded"):
-                    await call_within(0.2, driver.probe)
-            process.send_signal(signal.SIGCONT)
-        assert await call_within(PATIENCE, driver.probe)
+                with closing(Driver(str(csi_socket))) as driver:
+                    assert await call_within(PATIENCE, driver.probe)
+                    stop(process)
+                    with pytest.raises(DeadlineExceededError, match="context deadline exceeded"):
+                        await call_within(0.2, driver.probe)
+                    process.send_signal(signal.SIGCONT)
+                    assert await call_within(PATIENCE, driver.probe)
 
 
 async def test_an_answer_counts_that_came_while_this_program_was_stopped(csi_socket: Path) -> None:

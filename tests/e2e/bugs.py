@@ -33,7 +33,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "state log": (StateLog, "observe"),
     "watch": (SocketFile, "changed"),
     "watch, result": (Watch, "observe"),
-    "watch, connection": (HeldConnection, "_is_disconnected"),
+    "watch, connection": (HeldConnection, "wait_disconnected"),
     "identity": (Driver, "get_name"),
     "identity, result": (Identity, "observe"),
     "accepting": (accept, "receive_nowait"),
