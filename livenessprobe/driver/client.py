@@ -211,7 +211,7 @@ async def _call_or_retry(
 
 async def _attempt(channel: CallChannel, call: Callable[[Channel], Awaitable[T]]) -> _Answer[T]:
     async with aclosing(channel):
-        return _Answer(await call(channel), await channel.detach(), channel.ended_by_driver)
+        return _Answer(await call(channel), channel.detach(), channel.ended_by_driver)
 
 
 async def _unary(channel: Channel, method: str, request: object, reply_type: type[T]) -> T:

@@ -131,19 +131,16 @@ class CallChannel(Channel):
             raise connection.call.error
         return connection
 
-    async def detach(self) -> IdleConnection | None:
+    def detach(self) -> IdleConnection | None:
         """Close the channel, but not its connection; return that, or None if it is unusable.
 
-        The caller owns the connection.
+        The caller owns the connection. The transport's own descriptor is closed in the next
+        iteration of the event loop, which a loop that stops completes: there is no need to wait.
         """
         idle = None if self._connection is None else self._connection.detach()
-        if idle is None:
-            return None
-        try:
-            await self.aclose()
-        except asyncio.CancelledError:
-            idle.sock.close()
-            raise
+        if idle is not None:
+            self.close()
+            self._connection = None
         return idle
 
     @property
@@ -172,7 +169,6 @@ class _Connection(H2Protocol):
         self._first_bytes = b""
         self._received = 0
         self._lost = asyncio.Event()
-        self._detached = False
 
     def connection_made(self, transport: Any) -> None:
         transport.max_size = MAX_READ_BYTES
@@ -225,14 +221,12 @@ class _Connection(H2Protocol):
             sock = self._transport.get_extra_info("socket").dup()
         except OSError:  # no descriptor is left; the call was answered all the same
             return None
-        self._detached = True
         return IdleConnection(sock=sock, http2=self._http2)
 
     async def aclose(self) -> None:
         self._transport.abort()
         await self._lost.wait()
-        if not self._detached:
-            self._http2.close()
+        self._http2.close()
 
 
 class _State(Enum):
