@@ -5,11 +5,11 @@ that task has ended. So the caller's cancel scope bounds everything that the cor
 
     trio task                          worker thread
     ---------                          -------------
-    start_thread_soon  ------------->  asyncio.Runner.run(coroutine)
+    _Thread.jobs.put   ------------->  asyncio.Runner.run(coroutine)
     wait_task_rescheduled                |
       cancelled: abort() ------------->  CANCEL_DELAY iterations of the event loop
                                          task.cancel(): unwinds, closes its sockets
-                       <-------------  deliver(outcome)
+    reschedule         <-------------  run_sync_soon(outcome)
 
 The delay is for a process that was stopped or starved until after its deadline: a reply that is
 already in the socket's buffer is read before the task is cancelled, and counts.
@@ -17,6 +17,10 @@ already in the socket's buffer is read before the task is cancelled, and counts.
 Creating and closing an event loop takes a tenth of a call's CPU time and three descriptors, which
 may be missing the next time. So a loop is kept for the next call, idle and in no thread, if its
 call was not cancelled, raised nothing and left no task behind. Otherwise it is closed.
+
+A thread is kept, too. Those of trio end after ten seconds without work, which is how long a usual
+kubelet waits between two requests: the end of one and the start of the next take a fifth of a
+call's CPU time.
 """
 
 from __future__ import annotations
@@ -24,15 +28,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import selectors
+import threading
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import outcome
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from outcome import Outcome
 
 T = TypeVar("T")
 
@@ -45,10 +50,11 @@ that arrives in parts. An iteration takes microseconds, since the size of a read
 
 
 class Loops:
-    """Event loops that are used again, one for each call in flight. The owner closes them."""
+    """Event loops and threads, used again, one for each call in flight. The owner closes them."""
 
     def __init__(self) -> None:
         self._idle: list[asyncio.Runner] = []
+        self._idle_threads: list[_Thread] = []
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `await call()`, run by asyncio in a worker thread.
@@ -61,18 +67,18 @@ class Loops:
         task = trio.lowlevel.current_task()
         token = trio.lowlevel.current_trio_token()
         worker = _Worker(call, self._idle)
+        thread = self._idle_threads.pop() if self._idle_threads else _start_thread()
 
-        def deliver(outcome: Outcome[T]) -> None:
-            token.run_sync_soon(trio.lowlevel.reschedule, task, outcome)
+        def work() -> None:
+            result = outcome.capture(worker.run)
+            self._idle_threads.append(thread)
+            token.run_sync_soon(trio.lowlevel.reschedule, task, result)
 
         def abort(_: object) -> trio.lowlevel.Abort:
             worker.cancel()
-            return trio.lowlevel.Abort.FAILED  # the thread still runs: deliver() ends the wait
+            return trio.lowlevel.Abort.FAILED  # the thread still runs: work() ends the wait
 
-        try:
-            trio.lowlevel.start_thread_soon(worker.run, deliver, name="asyncio call")
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
+        thread.jobs.put(work)
         try:
             return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
         except asyncio.CancelledError:
@@ -80,9 +86,38 @@ class Loops:
             raise  # the coroutine cancelled itself
 
     def close(self) -> None:
-        """Close the idle loops. No call may be in flight; a later call creates a new loop."""
+        """Close the idle loops and end their threads. No call may be in flight.
+
+        A later call creates a new loop and thread.
+        """
         while self._idle:
             self._idle.pop().close()
+        while self._idle_threads:
+            thread = self._idle_threads.pop()
+            thread.jobs.put(None)
+            thread.join()
+
+
+class _Thread(threading.Thread):
+    """Calls one job after the other, until it gets None."""
+
+    def __init__(self) -> None:
+        super().__init__(name="asyncio call", daemon=True)
+        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def run(self) -> None:
+        while job := self.jobs.get():
+            job()
+            del job  # and with it the call's objects, which it refers to
+
+
+def _start_thread() -> _Thread:
+    thread = _Thread()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    return thread
 
 
 class _Worker(Generic[T]):

@@ -99,15 +99,27 @@ async def test_the_loop_runs_in_another_thread(loops: Loops) -> None:
     assert thread is not threading.current_thread()
 
 
-async def test_a_loop_is_there_for_the_next_call_and_is_closed_in_the_end(loops: Loops) -> None:
-    _, first = await loops.run(where)
-    _, second = await loops.run(where)
-    assert first is second
-    assert not first.is_closed()
+async def test_a_loop_and_its_thread_are_there_for_the_next_call_until_they_are_closed(
+    loops: Loops,
+) -> None:
+    thread, loop = await loops.run(where)
+    assert await loops.run(where) == (thread, loop)
+    assert thread.is_alive()
+    assert not loop.is_closed()
     loops.close()
-    assert first.is_closed()
-    _, third = await loops.run(where)
-    assert third is not first
+    assert not thread.is_alive()
+    assert loop.is_closed()
+    assert await loops.run(where) != (thread, loop)
+
+
+async def test_a_thread_is_there_for_the_next_call_if_one_fails(loops: Loops) -> None:
+    async def fail() -> None:
+        raise KeyError(threading.current_thread())
+
+    with pytest.raises(KeyError) as caught:
+        await loops.run(fail)
+    thread, _ = await loops.run(where)
+    assert caught.value.args == (thread,)
 
 
 async def test_each_call_at_a_time_has_a_loop(loops: Loops, nursery: trio.Nursery) -> None:
