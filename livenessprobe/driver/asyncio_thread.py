@@ -1,26 +1,24 @@
 """Runs an asyncio coroutine from trio, in a worker thread with an event loop of its own.
 
-A trio cancellation is passed on to the asyncio task, and `Loops.run` returns or raises only after
-that task has ended. So the caller's cancel scope bounds everything that the coroutine opens.
+A trio cancellation is passed on to the asyncio task, and `run` returns or raises only after that
+task has ended. So the caller's cancel scope bounds everything that the coroutine opens.
 
     trio task                          worker thread
     ---------                          -------------
-    _Thread.jobs.put   ------------->  asyncio.Runner.run(coroutine)
+    calls.put          ------------->  asyncio.Runner.run(coroutine)
     wait_task_rescheduled                |
       cancelled: abort() ------------->  CANCEL_DELAY iterations of the event loop
                                          task.cancel(): unwinds, closes its sockets
-    reschedule         <-------------  run_sync_soon(outcome)
+    reschedule         <-------------  deliver(outcome)
 
 The delay is for a process that was stopped or starved until after its deadline: a reply that is
 already in the socket's buffer is read before the task is cancelled, and counts.
 
-Creating and closing an event loop takes a tenth of a call's CPU time and three descriptors, which
-may be missing the next time. So a loop is kept for the next call, idle and in no thread, if its
-call was not cancelled, raised nothing and left no task behind. Otherwise it is closed.
-
-A thread is kept, too. Those of trio end after ten seconds without work, which is how long a usual
-kubelet waits between two requests: the end of one and the start of the next take a fifth of a
-call's CPU time.
+Thread and event loop are kept for the next call, idle. To create and close a loop takes a tenth of
+a call's CPU time and three descriptors, which may be missing the next time; a thread takes a fifth,
+and those of `trio.to_thread` end after ten seconds, which is how long a kubelet waits between two
+requests by default. A loop is closed after a call that was cancelled, raised something or left a
+task behind.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ import selectors
 import threading
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import outcome
 import trio
@@ -49,15 +47,15 @@ that arrives in parts. An iteration takes microseconds, since the size of a read
 """
 
 
-class Loops:
-    """Event loops and threads, used again, one for each call in flight. The owner closes them."""
+class AsyncioThread:
+    """A worker thread with an event loop, for one call after the other. The owner closes it."""
 
     def __init__(self) -> None:
-        self._idle: list[asyncio.Runner] = []
-        self._idle_threads: list[_Thread] = []
+        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of `await call()`, run by asyncio in a worker thread.
+    async def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of `await function()`, run by asyncio in the thread.
 
         Raises what it raises, and OSError if the system has no thread or descriptor left. If
         cancelled, raises `trio.Cancelled` after the coroutine has ended; if the coroutine ends
@@ -66,19 +64,19 @@ class Loops:
         await trio.lowlevel.checkpoint_if_cancelled()
         task = trio.lowlevel.current_task()
         token = trio.lowlevel.current_trio_token()
-        worker = _Worker(call, self._idle)
-        thread = self._idle_threads.pop() if self._idle_threads else _start_thread()
 
-        def work() -> None:
-            result = outcome.capture(worker.run)
-            self._idle_threads.append(thread)
+        def deliver(result: outcome.Outcome[T]) -> None:
             token.run_sync_soon(trio.lowlevel.reschedule, task, result)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            worker.cancel()
-            return trio.lowlevel.Abort.FAILED  # the thread still runs: work() ends the wait
+        call = _Call(function, deliver)
 
-        thread.jobs.put(work)
+        def abort(_: object) -> trio.lowlevel.Abort:
+            call.cancel()
+            return trio.lowlevel.Abort.FAILED  # the thread still runs: deliver() ends the wait
+
+        if self._thread is None:
+            self._thread = self._start()
+        self._calls.put(call)
         try:
             return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return] # trio says Any
         except asyncio.CancelledError:
@@ -86,67 +84,49 @@ class Loops:
             raise  # the coroutine cancelled itself
 
     def close(self) -> None:
-        """Close the idle loops and end their threads. No call may be in flight.
+        """Close the loop and end the thread. No call may be in flight; a later one starts anew."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
+            self._thread = None
 
-        A later call creates a new loop and thread.
-        """
-        while self._idle:
-            self._idle.pop().close()
-        while self._idle_threads:
-            thread = self._idle_threads.pop()
-            thread.jobs.put(None)
-            thread.join()
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name="asyncio calls", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from error
+        return thread
 
-
-class _Thread(threading.Thread):
-    """Calls one job after the other, until it gets None."""
-
-    def __init__(self) -> None:
-        super().__init__(name="asyncio call", daemon=True)
-        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-
-    def run(self) -> None:
-        while job := self.jobs.get():
-            job()
-            del job  # and with it the call's objects, which it refers to
-
-
-def _start_thread() -> _Thread:
-    thread = _Thread()
-    try:
-        thread.start()
-    except RuntimeError as error:
-        raise OSError(errno.EAGAIN, str(error)) from error
-    return thread
+    def _work(self) -> None:
+        runner = asyncio.Runner(loop_factory=_EventLoop)
+        while call := self._calls.get():
+            result = outcome.capture(call.run, runner)
+            if call.spoils_loop:
+                runner.close()
+                runner = asyncio.Runner(loop_factory=_EventLoop)
+            call.deliver(result)
+            del call, result  # and what they refer to
+        runner.close()
 
 
-class _Worker(Generic[T]):
-    """One call: runs in a worker thread, can be cancelled from another thread.
+class _Call(Generic[T]):
+    """One call: runs in the worker thread, can be cancelled from another thread."""
 
-    It takes its runner from `idle`, if there is one, and returns it there.
-    """
-
-    def __init__(self, call: Callable[[], Awaitable[T]], idle: list[asyncio.Runner]) -> None:
-        self._call = call
-        self._idle = idle
+    def __init__(
+        self, function: Callable[[], Awaitable[T]], deliver: Callable[[outcome.Outcome[T]], None]
+    ) -> None:
+        self.deliver = deliver
+        self.spoils_loop = True
+        """Whether the loop it ran in is for no other call."""
+        self._function = function
         self._cancelled = False
         self._task: asyncio.Task[T] | None = None
 
-    def run(self) -> T:
-        try:
-            runner = self._idle.pop()
-        except IndexError:
-            runner = asyncio.Runner(loop_factory=_EventLoop)
-        reusable = False
-        try:
-            loop = runner.get_loop()  # raises before a coroutine is created and never awaited
-            result = runner.run(self._main())
-            reusable = not (self._cancelled or asyncio.all_tasks(loop))
-        finally:
-            if reusable:
-                self._idle.append(runner)
-            else:
-                runner.close()
+    def run(self, runner: asyncio.Runner) -> T:
+        loop = runner.get_loop()  # raises before a coroutine is created and never awaited
+        result = runner.run(self._main())
+        self.spoils_loop = self._cancelled or bool(asyncio.all_tasks(loop))
         return result
 
     async def _main(self) -> T:
@@ -155,7 +135,7 @@ class _Worker(Generic[T]):
         # flag. So at least one of the two threads sees what the other has set.
         if self._cancelled:
             raise asyncio.CancelledError
-        return await self._call()
+        return await self._function()
 
     def cancel(self) -> None:
         self._cancelled = True

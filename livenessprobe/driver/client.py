@@ -27,7 +27,7 @@ from generated.csi.v1 import (
     ProbeRequest,
     ProbeResponse,
 )
-from livenessprobe.driver.asyncio_thread import Loops
+from livenessprobe.driver.asyncio_thread import AsyncioThread
 from livenessprobe.driver.dial import own_failure
 from livenessprobe.driver.grpclib_internals import (
     CallChannel,
@@ -75,7 +75,7 @@ class Driver:
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
-        self._loops = Loops()
+        self._asyncio = AsyncioThread()
         self._socket_file = SocketFile(socket_path)
         self._held = HeldConnection()
         self._call_lock = trio.Lock()
@@ -154,12 +154,12 @@ class Driver:
             return False  # no thread could be started; the next call tries again
 
     def close(self) -> None:
-        """Close the held connection and the event loops, inside trio.
+        """Close the held connection and end the thread, inside trio.
 
         No call may be in flight, nobody may wait, and no call may follow.
         """
         self._held.close()
-        self._loops.close()
+        self._asyncio.close()
 
     async def _call(
         self,
@@ -169,8 +169,8 @@ class Driver:
     ) -> T:
         run = partial(_call_or_retry, self._socket_path, _wire_timeout(seconds), idle, call)
         try:
-            answer = await self._loops.run(run)
-        except OSError as error:  # no thread, or no descriptor for the event loop
+            answer = await self._asyncio.run(run)
+        except OSError as error:  # no thread, or no descriptor for its event loop
             raise own_failure(self._socket_path, error) from error
         finally:
             if idle is not None and idle.ended_by_driver:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from livenessprobe.driver import Driver
-from livenessprobe.driver.asyncio_thread import Loops
+from livenessprobe.driver.asyncio_thread import AsyncioThread
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ async def driver(csi_socket: Path) -> AsyncIterator[Driver]:
 
 
 @pytest.fixture
-def loops() -> Iterator[Loops]:
-    with closing(Loops()) as loops:
-        yield loops
+def asyncio_thread() -> Iterator[AsyncioThread]:
+    with closing(AsyncioThread()) as asyncio_thread:
+        yield asyncio_thread
 
 
 @pytest.fixture(autouse=True)

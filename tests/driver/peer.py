@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from livenessprobe.driver import Driver
-from livenessprobe.driver.asyncio_thread import _Thread
+from livenessprobe.driver.asyncio_thread import AsyncioThread
 from livenessprobe.health.errors import RPCError
 from livenessprobe.probing.deadline import call_within
 from tests.driver import deprived
@@ -158,7 +158,7 @@ async def failure(path: Path, *chunks: bytes, hang_up: bool = False) -> tuple[st
 
 @asynccontextmanager
 async def leaving_nothing(*, loops: int = 0) -> AsyncIterator[None]:
-    """Fail if the block leaves a descriptor open, or a thread of `Loops` with a call.
+    """Fail if the block leaves a descriptor open, or a call in an `AsyncioThread`.
 
     A driver that has answered and is not closed has left its idle loop, or so many.
     """
@@ -172,13 +172,14 @@ async def leaving_nothing(*, loops: int = 0) -> AsyncIterator[None]:
 
 
 def threads_with_a_call() -> list[threading.Thread]:
-    frames = sys._current_frames()  # noqa: SLF001 - where each thread is; an idle one waits in `run`
+    frames = sys._current_frames()  # noqa: SLF001 - where each thread is
+    idle = AsyncioThread._work.__code__  # noqa: SLF001 - an idle one waits there
     return [
         thread
         for thread in threading.enumerate()
-        if isinstance(thread, _Thread)
+        if thread.name == "asyncio calls"
         and thread.ident in frames
-        and frames[thread.ident].f_code is not _Thread.run.__code__
+        and frames[thread.ident].f_code is not idle
     ]
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import trio
 
-from livenessprobe.driver.asyncio_thread import CANCEL_DELAY, Loops, _Worker
+from livenessprobe.driver.asyncio_thread import CANCEL_DELAY, AsyncioThread, _Call
 from tests.driver.peer import leaving_nothing, until
 
 
@@ -70,11 +70,11 @@ async def where() -> tuple[threading.Thread, asyncio.AbstractEventLoop]:
 
 async def test_the_result_is_returned() -> None:
     async with leaving_nothing():
-        with closing(Loops()) as loops:
-            assert await loops.run(answer) == 42
+        with closing(AsyncioThread()) as asyncio_thread:
+            assert await asyncio_thread.run(answer) == 42
 
 
-async def test_the_exception_comes_as_it_is_in_no_group(loops: Loops) -> None:
+async def test_the_exception_comes_as_it_is_in_no_group(asyncio_thread: AsyncioThread) -> None:
     error = KeyError("a bug")
 
     async def fail() -> None:
@@ -82,89 +82,91 @@ async def test_the_exception_comes_as_it_is_in_no_group(loops: Loops) -> None:
 
     async with leaving_nothing():
         with pytest.raises(KeyError) as caught:
-            await loops.run(fail)
+            await asyncio_thread.run(fail)
     assert caught.value is error
 
 
-async def test_a_cancel_that_nobody_asked_for_comes_as_it_is(loops: Loops) -> None:
+async def test_a_cancel_that_nobody_asked_for_comes_as_it_is(asyncio_thread: AsyncioThread) -> None:
     async def cancel_itself() -> None:
         raise asyncio.CancelledError("why?")
 
     with pytest.raises(asyncio.CancelledError, match="why"):
-        await loops.run(cancel_itself)
+        await asyncio_thread.run(cancel_itself)
 
 
-async def test_the_loop_runs_in_another_thread(loops: Loops) -> None:
-    thread, _ = await loops.run(where)
+async def test_the_loop_runs_in_another_thread(asyncio_thread: AsyncioThread) -> None:
+    thread, _ = await asyncio_thread.run(where)
     assert thread is not threading.current_thread()
 
 
 async def test_a_loop_and_its_thread_are_there_for_the_next_call_until_they_are_closed(
-    loops: Loops,
+    asyncio_thread: AsyncioThread,
 ) -> None:
-    thread, loop = await loops.run(where)
-    assert await loops.run(where) == (thread, loop)
+    thread, loop = await asyncio_thread.run(where)
+    assert await asyncio_thread.run(where) == (thread, loop)
     assert thread.is_alive()
     assert not loop.is_closed()
-    loops.close()
+    asyncio_thread.close()
     assert not thread.is_alive()
     assert loop.is_closed()
-    assert await loops.run(where) != (thread, loop)
+    assert await asyncio_thread.run(where) != (thread, loop)
 
 
-async def test_a_thread_is_there_for_the_next_call_if_one_fails(loops: Loops) -> None:
+async def test_a_thread_is_there_for_the_next_call_if_one_fails(
+    asyncio_thread: AsyncioThread,
+) -> None:
     async def fail() -> None:
         raise KeyError(threading.current_thread())
 
     with pytest.raises(KeyError) as caught:
-        await loops.run(fail)
-    thread, _ = await loops.run(where)
+        await asyncio_thread.run(fail)
+    thread, _ = await asyncio_thread.run(where)
     assert caught.value.args == (thread,)
 
 
-async def test_each_call_at_a_time_has_a_loop(loops: Loops, nursery: trio.Nursery) -> None:
-    go_on = threading.Event()
-    used: list[asyncio.AbstractEventLoop] = []
-
-    async def hold_up_the_loop() -> None:
-        used.append(asyncio.get_running_loop())
-        go_on.wait()
-
-    for _ in range(2):
-        nursery.start_soon(loops.run, hold_up_the_loop)
-    await until(lambda: len(used) == 2)
-    go_on.set()
-    await until(lambda: not nursery.child_tasks)
-    nursery.start_soon(loops.run, hold_up_the_loop)
-    await until(lambda: len(used) == 3)
-    assert len(set(used)) == 2
+async def test_one_call_follows_the_other(
+    asyncio_thread: AsyncioThread, nursery: trio.Nursery
+) -> None:
+    first, second = Call(wait_for_ever), Call(answer)
+    async with trio.open_nursery() as cancelled:
+        cancelled.start_soon(asyncio_thread.run, first)
+        await first.begun.wait()
+        nursery.start_soon(asyncio_thread.run, second)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not second.ended
+        cancelled.cancel_scope.cancel()
+    await second.begun.wait()
 
 
-async def test_a_loop_with_a_task_left_behind_is_for_no_other_call(loops: Loops) -> None:
+async def test_a_loop_with_a_task_left_behind_is_for_no_other_call(
+    asyncio_thread: AsyncioThread,
+) -> None:
     async def forget_a_task() -> asyncio.AbstractEventLoop:
         tasks.append(asyncio.create_task(wait_for_ever()))
         return asyncio.get_running_loop()
 
     tasks: list[asyncio.Task[int]] = []
-    assert (await loops.run(forget_a_task)).is_closed()
+    assert (await asyncio_thread.run(forget_a_task)).is_closed()
     assert [task.cancelled() for task in tasks] == [True]
-    assert await loops.run(answer) == 42
+    assert await asyncio_thread.run(answer) == 42
 
 
 @pytest.mark.parametrize("body", [wait_for_ever, clean_up_slowly])
 async def test_a_cancelled_call_has_ended(
-    loops: Loops, nursery: trio.Nursery, body: Callable[[], Awaitable[int]]
+    asyncio_thread: AsyncioThread, nursery: trio.Nursery, body: Callable[[], Awaitable[int]]
 ) -> None:
     call = Call(body)
     async with leaving_nothing():
         with trio.CancelScope() as scope:
             nursery.start_soon(call.cancel_when_begun, scope)
-            await loops.run(call)
+            await asyncio_thread.run(call)
         assert scope.cancelled_caught
         assert call.ended
 
 
-async def test_what_has_arrived_counts_before_a_cancel(loops: Loops, nursery: trio.Nursery) -> None:
+async def test_what_has_arrived_counts_before_a_cancel(
+    asyncio_thread: AsyncioThread, nursery: trio.Nursery
+) -> None:
     """As after a halt of this program: the thread goes on only when all of it has happened."""
     ours, theirs = socket.socketpair()
     halted, go_on = threading.Event(), threading.Event()
@@ -189,81 +191,84 @@ async def test_what_has_arrived_counts_before_a_cancel(loops: Loops, nursery: tr
 
     with theirs, trio.CancelScope() as scope:
         nursery.start_soon(answer_too_late, scope)
-        assert await loops.run(read_and_close) == 42
+        assert await asyncio_thread.run(read_and_close) == 42
     assert not scope.cancelled_caught
 
 
 async def test_a_cancel_goes_to_the_scope_that_asked_for_it(
-    loops: Loops, nursery: trio.Nursery
+    asyncio_thread: AsyncioThread, nursery: trio.Nursery
 ) -> None:
     call = Call(wait_for_ever)
     with trio.CancelScope() as outer:
         nursery.start_soon(call.cancel_when_begun, outer)
         with trio.CancelScope() as inner:
-            await loops.run(call)
+            await asyncio_thread.run(call)
     assert outer.cancelled_caught
     assert not inner.cancelled_caught
 
 
-async def test_a_result_in_spite_of_a_cancel_counts(loops: Loops, nursery: trio.Nursery) -> None:
+async def test_a_result_in_spite_of_a_cancel_counts(
+    asyncio_thread: AsyncioThread, nursery: trio.Nursery
+) -> None:
     call = Call(refuse_the_cancel)
     with trio.CancelScope() as scope:
         nursery.start_soon(call.cancel_when_begun, scope)
         async with leaving_nothing():  # though it has a result, its loop was in doubt
-            assert await loops.run(call) == 43
+            assert await asyncio_thread.run(call) == 43
     assert not scope.cancelled_caught
 
 
-async def test_so_does_an_exception(loops: Loops, nursery: trio.Nursery) -> None:
+async def test_so_does_an_exception(asyncio_thread: AsyncioThread, nursery: trio.Nursery) -> None:
     call = Call(fail_when_cancelled)
     with trio.CancelScope() as scope:
         nursery.start_soon(call.cancel_when_begun, scope)
         with pytest.raises(KeyError, match="a bug"):
-            await loops.run(call)
+            await asyncio_thread.run(call)
 
 
-async def test_a_cancelled_scope_starts_nothing(loops: Loops) -> None:
+async def test_a_cancelled_scope_starts_nothing(asyncio_thread: AsyncioThread) -> None:
     call = Call(answer)
     with trio.CancelScope() as scope:
         scope.cancel()
-        await loops.run(call)
+        await asyncio_thread.run(call)
     assert scope.cancelled_caught
     assert not call.ended
 
 
 async def test_a_cancel_before_the_loop_runs_prevents_the_call() -> None:
-    call = Call(answer)
-    idle: list[asyncio.Runner] = []
-    worker = _Worker(call, idle)
-    worker.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await trio.to_thread.run_sync(worker.run)
-    assert not call.ended
-    assert not idle
+    function = Call(answer)
+    call = _Call(function, lambda _: None)
+    call.cancel()
+    with asyncio.Runner() as runner, pytest.raises(asyncio.CancelledError):
+        call.run(runner)
+    assert not function.ended
+    assert call.spoils_loop
 
 
 async def test_a_cancel_after_the_call_does_nothing_to_the_next() -> None:
-    idle: list[asyncio.Runner] = []
-    worker = _Worker(answer, idle)
-    assert await trio.to_thread.run_sync(worker.run) == 42
-    worker.cancel()
-
     async def outlast_a_cancel() -> int:
         for _ in range(2 * CANCEL_DELAY):
             await asyncio.sleep(0)
         return 43
 
-    assert await trio.to_thread.run_sync(_Worker(outlast_a_cancel, idle).run) == 43
-    idle.pop().close()
-    worker.cancel()
+    def run(runner: asyncio.Runner) -> None:
+        assert call.run(runner) == 42
+        assert not call.spoils_loop
+        call.cancel()
+        assert _Call(outlast_a_cancel, lambda _: None).run(runner) == 43
+
+    call = _Call(answer, lambda _: None)
+    with asyncio.Runner() as runner:
+        await trio.to_thread.run_sync(run, runner)
+    call.cancel()
 
 
 async def test_a_cancel_at_any_moment_ends_the_call_one_way_or_the_other() -> None:
     ends = set()
     async with leaving_nothing():
-        with closing(Loops()) as loops:
+        with closing(AsyncioThread()) as asyncio_thread:
             for step in range(200):
                 with trio.move_on_after(step * 5e-6) as scope:
-                    assert await loops.run(answer) == 42
+                    assert await asyncio_thread.run(answer) == 42
                 ends.add(scope.cancelled_caught)
     assert True in ends

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import trio.testing
 
 from generated.csi.v1 import ProbeRequest, ProbeResponse
 from livenessprobe.driver import Driver
-from livenessprobe.driver.asyncio_thread import Loops
+from livenessprobe.driver.asyncio_thread import AsyncioThread
 from livenessprobe.driver.client import _unary
 from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection, _State
 from livenessprobe.driver.h2_internals import MAX_FRAMES, ClientConnection
@@ -479,8 +480,9 @@ async def test_a_thread_that_this_program_lacks_is_no_end(
 
     async with listening(csi_socket, answer(VALID)), driven(driver) as it:
         assert await it.probe()
+        driver._asyncio.close()  # noqa: SLF001 - as if the next call needed a thread
         with monkeypatch.context() as patch:
-            patch.setattr(trio.lowlevel, "start_thread_soon", fail)
+            patch.setattr(threading.Thread, "start", fail)
             with pytest.raises(DriverUnreachableError, match="itself"):
                 await driver.get_name(PATIENCE)
         await it.hears(0)
@@ -759,5 +761,5 @@ async def test_what_has_come_before_it_is_held(
             await channel.aclose()
 
     async with leaving_nothing(), listening(csi_socket, idler.play):
-        with closing(Loops()) as loops:
-            assert await loops.run(probe_late) is ended
+        with closing(AsyncioThread()) as asyncio_thread:
+            assert await asyncio_thread.run(probe_late) is ended
