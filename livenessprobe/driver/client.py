@@ -112,12 +112,7 @@ class Driver:
 
         with trio.CancelScope() as self._get_name_scope:
             async with self._call_lock:
-                idle = self._held.detach()
-                try:
-                    name = await self._call(call, timeout, idle)
-                finally:
-                    if idle is not None:
-                        idle.sock.close()
+                name = await self._call(call, timeout, self._held.detach())
             if 0 < len(name) <= MAX_NAME:
                 return name
             flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
@@ -170,8 +165,10 @@ class Driver:
         except OSError as error:  # no thread, or no descriptor for the event loop
             raise own_failure(self._socket_path, error) from error
         finally:
-            if idle is not None and idle.ended_by_driver:
-                self._held.end()
+            if idle is not None:
+                idle.sock.close()  # which the call may not have come to
+                if idle.ended_by_driver:
+                    self._held.end()
         if answer.ended_by_driver:
             self._held.end()
         elif answer.idle is not None:

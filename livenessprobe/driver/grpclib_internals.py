@@ -229,7 +229,7 @@ class _Connection(H2Protocol):
         return IdleConnection(sock=sock, http2=self._http2)
 
     async def aclose(self) -> None:
-        self._transport.abort()
+        self.call.close()
         await self._lost.wait()
         if not self._detached:
             self._http2.close()
