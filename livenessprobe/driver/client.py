@@ -3,7 +3,8 @@
 Each Probe makes a new connection: an old one keeps working after its socket file is removed, and
 would report a driver as healthy that nobody can reach any more.
 
-The driver never has two connections, so one that serves a single connection at a time can answer.
+The driver never has two connections of this program, so that it can answer even if it serves only
+one at a time.
 The connection of an answered call stays open (see `held_connection`); `GetPluginInfo` uses it, and
 a Probe closes it first. A Probe also cancels a `GetPluginInfo` in flight: nothing delays a Probe.
 
@@ -120,10 +121,12 @@ class Driver:
         raise RPCError("Canceled", "GetPluginInfo was cancelled, since a Probe was due")
 
     async def wait_disconnected(self) -> None:
-        """Wait until the driver closes the connection that the last answered call left open.
+        """Wait until the driver ends the connection of the last answered call.
 
-        Returns once per connection, whatever calls are made meanwhile. One task calls it, again
-        and again: it also acknowledges the driver's PINGs on that connection.
+        It may do so right after its answer, while the connection is held, or in a `get_name` on it.
+        Returns at most once per connection, whatever calls are made meanwhile; an end that nobody
+        was told of when the next Probe begins is left to that Probe. One task calls it, again and
+        again: it also acknowledges the driver's PINGs on the held connection.
         """
         await self._held.wait_disconnected()
 

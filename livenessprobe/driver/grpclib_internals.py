@@ -11,8 +11,8 @@ What this module relies on beyond the documentation, tested in tests/upstream:
     grpclib.protocol   H2Protocol with connection_made, data_received and connection_lost overridden
                        and its attributes handler, config, connection and processor set;
                        Connection with flush;
-                       EventsProcessor with process, close and process_*_received overridden and
-                       its attributes processors and streams; Stream.wrapper
+                       EventsProcessor with process, close and the process_* of six events
+                       overridden and its attributes processors and streams; Stream.wrapper
     asyncio            max_size, the most bytes that a transport reads at once
 """
 
@@ -101,7 +101,7 @@ class IdleConnection:
     sock: socket.socket
     http2: ClientConnection
     ended_by_driver: bool = False
-    """Whether the call that was made on it has seen its end."""
+    """Whether the driver has ended it during the call that was made on it."""
 
 
 class CallChannel(Channel):

@@ -787,7 +787,7 @@ def received(sock: socket.socket) -> bytes:
         return b""
 
 
-async def until_failed(channel: CallChannel) -> None:
+async def until_not_open(channel: CallChannel) -> None:
     connection: Any = channel._connection  # noqa: SLF001 - nothing else tells
     while connection.call.state is _State.OPEN:  # noqa: ASYNC110 - likewise
         await asyncio.sleep(0.001)
@@ -818,7 +818,7 @@ async def test_what_has_come_before_it_is_held(
         try:
             await probe_on(channel)
             token.run_sync_soon(idler.go.set)
-            await until_failed(channel)
+            await until_not_open(channel)
             assert await channel.detach() is None
             return channel.ended_by_driver
         finally:
