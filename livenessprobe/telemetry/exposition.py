@@ -10,12 +10,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from prometheus_client import disable_created_metrics
 from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from prometheus_client import Metric
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each, which nobody reads
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
