@@ -22,7 +22,7 @@ from tests.e2e.harness import free_port
 NOT_FOR_A_KUBELET = deferred.DEFERRED.keys() | {
     *("_ast", "_ctypes", "_hashlib", "_posixsubprocess", "_ssl", "ast"),
     *("betterproto.lib.std.google.protobuf", "ctypes", "dateutil", "importlib.metadata", "locale"),
-    *("multiprocessing", "pickle", "queue", "six", "subprocess", "timeit"),
+    *("multiprocessing", "pickle", "six", "subprocess", "timeit"),
     *("typing_extensions", "wsproto"),
 }
 

@@ -3,9 +3,10 @@
 Each Probe makes a new connection: an old one keeps working after its socket file is removed, and
 would report a driver as healthy that nobody can reach any more.
 
-The driver never has two connections, so one that serves a single connection at a time can answer.
-The connection of an answered call stays open (see `held_connection`); `GetPluginInfo` uses it, and
-a Probe closes it first. A Probe also cancels a `GetPluginInfo` in flight: nothing delays a Probe.
+The driver never has two connections of this program, so that it can answer even if it serves only
+one at a time. The connection of an answered call stays open (see `held_connection`);
+`GetPluginInfo` uses it, and a Probe closes it first. A Probe also cancels a `GetPluginInfo` in
+flight: nothing delays a Probe.
 
 Every failure of the driver is raised as a `DriverError`, where it is detected. Any other exception
 is a bug of this program and is not caught here.
@@ -112,12 +113,7 @@ class Driver:
 
         with trio.CancelScope() as self._get_name_scope:
             async with self._call_lock:
-                idle = self._held.detach()
-                try:
-                    name = await self._call(call, timeout, idle)
-                finally:
-                    if idle is not None:
-                        idle.sock.close()
+                name = await self._call(call, timeout, self._held.detach())
             if 0 < len(name) <= MAX_NAME:
                 return name
             flaw = f"{self._socket_path}: the driver's name has {len(name)} characters"
@@ -125,10 +121,12 @@ class Driver:
         raise RPCError("Canceled", "GetPluginInfo was cancelled, since a Probe was due")
 
     async def wait_disconnected(self) -> None:
-        """Wait until the driver closes the connection that the last answered call left open.
+        """Wait until the driver ends the connection of the last answered call.
 
-        Returns once per connection, whatever calls are made meanwhile. One task calls it, again
-        and again: it also acknowledges the driver's PINGs on that connection.
+        It may do so right after its answer, while the connection is held, or in a `get_name` on it.
+        Returns at most once per connection, whatever calls are made meanwhile; an end that nobody
+        was told of when the next Probe begins is left to that Probe. One task calls it, again and
+        again: it also acknowledges the driver's PINGs on the held connection.
         """
         await self._held.wait_disconnected()
 
@@ -173,8 +171,10 @@ class Driver:
         except OSError as error:  # no thread, or no descriptor for its event loop
             raise own_failure(self._socket_path, error) from error
         finally:
-            if idle is not None and idle.ended_by_driver:
-                self._held.end()
+            if idle is not None:
+                idle.sock.close()  # which the call may not have come to
+                if idle.ended_by_driver:
+                    self._held.end()
         if answer.ended_by_driver:
             self._held.end()
         elif answer.idle is not None:

@@ -11,8 +11,8 @@ What this module relies on beyond the documentation, tested in tests/upstream:
     grpclib.protocol   H2Protocol with connection_made, data_received and connection_lost overridden
                        and its attributes handler, config, connection and processor set;
                        Connection with flush;
-                       EventsProcessor with process, close and process_*_received overridden and
-                       its attributes processors and streams; Stream.wrapper
+                       EventsProcessor with process, close and the process_* of six events
+                       overridden and its attributes processors and streams; Stream.wrapper
     asyncio            max_size, the most bytes that a transport reads at once
 """
 
@@ -101,7 +101,7 @@ class IdleConnection:
     sock: socket.socket
     http2: ClientConnection
     ended_by_driver: bool = False
-    """Whether the call that was made on it has seen its end."""
+    """Whether the driver has ended it during the call that was made on it."""
 
 
 class CallChannel(Channel):
@@ -224,7 +224,7 @@ class _Connection(H2Protocol):
         return IdleConnection(sock=sock, http2=self._http2)
 
     async def aclose(self) -> None:
-        self._transport.abort()
+        self.call.close()
         await self._lost.wait()
         self._http2.close()
 
@@ -256,7 +256,7 @@ class _Call(EventsProcessor):
         self._transport = transport
         self._reused = reused
         self._reply = Reply()
-        self._end = "the driver closed the connection before it answered"
+        self._end_reason = "the driver closed the connection before it answered"
         self.state = _State.OPEN
         self.error: Exception | None = None
         """What the call fails with."""
@@ -280,7 +280,7 @@ class _Call(EventsProcessor):
         if self.state is _State.OPEN:
             self.state = _State.ENDED_BY_DRIVER
         if not self._reply.complete:
-            error = _unavailable(self._path, self._end)
+            error = _unavailable(self._path, self._end_reason)
             # A server may close an idle connection at any time, before it has read the request.
             unprocessed = self._reused and not self._reply.started
             self.fail(UnprocessedError(error) if unprocessed else error)
@@ -324,10 +324,12 @@ class _Call(EventsProcessor):
 
     def process_connection_terminated(self, event: ConnectionTerminated) -> None:
         if self.state is _State.OPEN:
-            self._end = f"the driver ends the connection (GOAWAY, error code {event.error_code})"
+            self._end_reason = (
+                f"the driver ends the connection (GOAWAY, error code {event.error_code})"
+            )
         self.state = _State.ENDED_BY_DRIVER
         if max(self.streams, default=0) > (event.last_stream_id or 0):
-            raise UnprocessedError(_unavailable(self._path, self._end))
+            raise UnprocessedError(_unavailable(self._path, self._end_reason))
 
 
 def _unavailable(path: str, text: str) -> RPCError:

@@ -39,7 +39,7 @@ def explain(config: ExplainConfig) -> Report:
     """Read the files, or standard input, and explain what is in them.
 
     Raises:
-        InputError: one cannot be read, or is something else.
+        InputError: one cannot be read, or holds anything but Kubernetes objects in JSON.
 
     """
     objects = (item for name in config.files or ("-",) for item in _read(name))

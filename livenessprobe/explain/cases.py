@@ -46,9 +46,11 @@ class Case:
     probe_timeout: float  # seconds
     probe_timeout_from: str  # whose default it is; empty: it is set
     refused: str  # why the program does not start with the sidecar's flags
-    question: str  # healthz, livez or readyz; empty: nothing that the program answers by yes
+    question: str  # healthz, livez or readyz; empty: the program never answers it with success
     restarted_after: Mapping[Fault, Decision | None]  # None: never; empty: by other probes or none
-    ready_within: tuple[float, float] | None  # seconds from a pod's start, and after a restart
+    # Seconds from a pod's start, and after a restart. None: what a startup probe allows that asks
+    # something else; also if `restarted_after` is empty.
+    ready_within: tuple[float, float] | None
     probes_an_hour: float  # at most
 
 

@@ -62,7 +62,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Seconds from a fault's begin until kubelet decides to restart the driver.
+    """Seconds from a fault's beginning until kubelet decides to restart the driver.
 
     `typical` is the mean over all times at which the fault can begin. A fault that is over within
     `spared` seconds never restarts the driver.
@@ -80,7 +80,8 @@ def decide(program: Program, fault: Fault, settings: Settings) -> Decision:
     wait = _wait(program, fault, settings)
     before = 0.0  # from the fault to the first Probe that fails, as far as it is always the same
     spread = 0.0, 0.0, 0.0  # likewise, as far as it is chance: at least, on average, at most
-    early = FOUND_AFTER[program] if fault is Fault.DIES else 0.0  # than the last request, to spare
+    # How long before the last request the fault has to be over to spare the driver.
+    early = FOUND_AFTER[program] if fault is Fault.DIES else 0.0
     if program is Program.OURS and fault is not Fault.DIES:
         before = settings.probe_timeout if fault is Fault.HANGS else 0.0
         if settings.interval is None:

@@ -21,7 +21,7 @@ _LEAST_CPU = 0.1
 """CPUs; with this limit the program starts in 1.4 s, with half of it in 3 s."""
 
 _LEAST_MEMORY, _LEAST_MEMORY_WITH_CHECK = 32, 64
-"""MiB; the sidecar alone takes 18.3 in its cgroup, and 34.5 with one `check` beside it."""
+"""MiB; the sidecar alone takes some 18 in its cgroup, and some 35 with one `check` beside it."""
 
 _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - to warn of it
 

@@ -19,7 +19,10 @@ LARGEST = 256 * 1024 * 1024
 """Bytes of one input: some 25,000 pods. To read it takes four to nine times as much memory."""
 
 _LONGEST_ARGUMENT = 4096
-"""Values may hold references to others; more than this is no address and no port."""
+"""Characters of an argument or variable that count; an address or a port has fewer.
+
+Without a limit, variables that refer to each other could grow exponentially.
+"""
 
 _DEFAULTS = {
     "periodSeconds": 10,
@@ -44,11 +47,11 @@ class Probe:
 
     type: str  # liveness, readiness or startup
     handler: str  # httpGet, grpc or exec; empty if it is another one
-    port: int | str | None  # a number, or a name that the container does not declare
+    port: int | str | None  # a number, or an undeclared name; None: there is none
     path: str  # of httpGet; of grpc the service
     asks: str  # what is asked, as a person reads it; of exec the command
     settings: Mapping[str, int]  # its numbers, by their names in the object
-    defaults: tuple[str, ...]  # those of the names whose numbers Kubernetes fills in
+    defaults: tuple[str, ...]  # the names of those numbers that Kubernetes fills in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Finds who is probed through which sidecar.
 
-A sidecar is known by its image's or its command's name, or by its container's name. A probe is its
-own if it asks the sidecar's port, whichever container of the pod has the probe, or if it runs
-`livenessprobe check` in the sidecar's container.
+A sidecar is known by its image's or its command's name, or by its container's name. A probe asks it
+on its port, whichever container of the pod has the probe, or by running `livenessprobe check` in
+the sidecar's own container.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _subjects(workload: Workload, sidecar: Container) -> list[Subject]:
 
 
 def _asks(probe: Probe, port: int, *, own: bool) -> bool:
-    """Return whether the probe, if `own` of the sidecar's own container, asks the sidecar."""
+    """Return whether the probe asks the sidecar; `own`: it is the sidecar container's own probe."""
     if probe.handler == "exec":
         return own and bool(_CHECK.fullmatch(probe.asks))
     if isinstance(probe.port, str):  # a name that is not declared, so the path tells

@@ -1,8 +1,8 @@
 """Writes metrics as Prometheus' client for Go does, in text format 0.0.4.
 
-prometheus-client writes `le="1.0"` where that one, and so the reference, writes `le="1"`: for
-Prometheus another series, which an alert on the reference's would miss. It also escapes every name
-and label of every sample each time, which takes most of a scrape.
+prometheus-client writes `le="1.0"` where Go's client, and so the reference, writes `le="1"`: for
+Prometheus another series, which an alert on the reference's would miss. prometheus-client also
+escapes every name and label of every sample each time, which takes most of a scrape.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from prometheus_client import disable_created_metrics
 from prometheus_client.utils import floatToGoString  # pyright: ignore[reportUnknownVariableType]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from prometheus_client import Metric
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each, which nobody reads
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 

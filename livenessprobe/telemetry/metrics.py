@@ -19,7 +19,6 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     Summary,
-    disable_created_metrics,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -52,8 +51,6 @@ _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 _PROBE_BUCKETS = (0.001, 0.005, 0.025)
 
 _STATES = {status: status.value.replace(" ", "_") for status in ProbeStatus} | {None: "unknown"}
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each, which nobody reads
 
 
 class Metrics:

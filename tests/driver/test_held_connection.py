@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from livenessprobe.driver.grpclib_internals import CallChannel, IdleConnection, 
 from livenessprobe.driver.h2_internals import MAX_FRAMES, ClientConnection
 from livenessprobe.driver.held_connection import MAX_IDLE_BYTES, HeldConnection
 from livenessprobe.health.errors import DriverUnreachableError, RPCError
+from livenessprobe.probing.deadline import call_within
 from tests import csi_driver as csi_driver_module
 from tests.csi_driver import NOT_READY, CsiDriver, error
 from tests.driver import peer
@@ -320,6 +321,13 @@ NAMED = (
 END_OF_SECOND_REQUEST = data(peer.message(), end=True, stream=3)
 
 
+async def read_second_request(stream: trio.SocketStream) -> bytes:
+    heard = b""
+    while END_OF_SECOND_REQUEST not in heard:
+        heard += await stream.receive_some()
+    return heard
+
+
 async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
     csi_socket: Path, driver: Driver
 ) -> None:
@@ -330,10 +338,7 @@ async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
         nonlocal opened
         opened += 1
         await answer(VALID + PING, hang_up=True)(stream)
-        heard = b""
-        while END_OF_SECOND_REQUEST not in heard:
-            heard += await stream.receive_some()
-        assert PONG in heard
+        assert PONG in await read_second_request(stream)
         await stream.send_all(NAMED)
         await until_closed(stream)
 
@@ -351,9 +356,7 @@ async def test_the_frames_are_counted_for_each_call(csi_socket: Path, driver: Dr
 
     async def script(stream: trio.SocketStream) -> None:
         await answer(PREFACE + most + OK_200 + READY + STATUS_0, hang_up=True)(stream)
-        heard = b""
-        while END_OF_SECOND_REQUEST not in heard:
-            heard += await stream.receive_some()
+        await read_second_request(stream)
         await stream.send_all(most + NAMED)
         await until_closed(stream)
 
@@ -364,9 +367,7 @@ async def test_the_frames_are_counted_for_each_call(csi_socket: Path, driver: Dr
 
 
 async def refuse(stream: trio.SocketStream) -> None:
-    heard = b""
-    while END_OF_SECOND_REQUEST not in heard:
-        heard += await stream.receive_some()
+    await read_second_request(stream)
     await say(frame(peer.RST_STREAM, uint(4, 7), stream=3))(stream)
 
 
@@ -434,9 +435,7 @@ async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driv
         await refuse_and_remove(stream)
 
     async def refuse_and_remove(stream: trio.SocketStream) -> None:
-        heard = b""
-        while END_OF_SECOND_REQUEST not in heard:
-            heard += await stream.receive_some()
+        await read_second_request(stream)
         await trio.Path(csi_socket).rename(csi_socket.with_name("gone"))
 
     async with listening(csi_socket, script), driven(driver) as it:
@@ -447,29 +446,95 @@ async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driv
         await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
 
 
-@pytest.mark.parametrize("answers", [True, False])
+TELLS_ITS_NAME = VALID.replace(READY, data(peer.message(b"\x0a\4name")))
+NEXT = {
+    "hangs up": (answer(hang_up=True), "Unavailable"),
+    "hangs": (answer(), "DeadlineExceeded"),
+    "answers": (answer(TELLS_ITS_NAME), "name"),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), NEXT.values(), ids=NEXT)
 async def test_an_end_during_get_name_is_reported_whatever_the_next_connection_brings(
-    csi_socket: Path, driver: Driver, *, answers: bool
+    csi_socket: Path, driver: Driver, script: Script, expected: str
 ) -> None:
     """A process that is about to end may take one, and so may the process that follows it."""
     connections = 0
+
+    async def end_first(stream: trio.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await answer(VALID, hang_up=True)(stream)
+            await read_second_request(stream)
+        else:
+            await script(stream)
+
+    async with listening(csi_socket, end_first), driven(driver) as it:
+        assert await it.probe()
+        try:
+            result = await call_within(0.3, driver.get_name)
+        except RPCError as error:
+            result = str(error.grpc_status)
+        assert result == expected
+        await it.hears(1)
+    assert connections == 2
+
+
+async def test_the_end_of_the_connection_that_follows_is_reported_too(
+    csi_socket: Path, driver: Driver
+) -> None:
+    connections = 0
+    go = trio.Event()
 
     async def script(stream: trio.SocketStream) -> None:
         nonlocal connections
         connections += 1
         if connections == 1:
             await answer(VALID, hang_up=True)(stream)
-            heard = b""
-            while END_OF_SECOND_REQUEST not in heard:
-                heard += await stream.receive_some()
-        elif answers:
-            await answer(NAMED)(stream)
+            await read_second_request(stream)
+        else:
+            await answer(TELLS_ITS_NAME, hang_up=True)(stream)
+            await go.wait()
 
     async with listening(csi_socket, script), driven(driver) as it:
         assert await it.probe()
-        with suppress(RPCError):
+        assert await driver.get_name(PATIENCE) == "name"
+        await it.hears(1)
+        go.set()
+        await it.hears(2)
+
+
+async def test_goodbye_before_an_error_is_reported(csi_socket: Path, driver: Driver) -> None:
+    fault = (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12")
+
+    async def script(stream: trio.SocketStream) -> None:
+        await answer(VALID, hang_up=True)(stream)
+        await read_second_request(stream)
+        goaway = frame(peer.GOAWAY, uint(4, 3, 0), stream=0)
+        await say(goaway + headers(*fault, end=True, stream=3))(stream)
+
+    async with listening(csi_socket, script), driven(driver) as it:
+        assert await it.probe()
+        with pytest.raises(RPCError, match="Unimplemented"):
             await driver.get_name(PATIENCE)
         await it.hears(1)
+
+
+async def test_an_end_that_nobody_waited_for_is_forgotten_when_the_next_probe_begins(
+    csi_socket: Path, driver: Driver
+) -> None:
+    """What the driver is like now, that Probe tells."""
+    scripts = iter([answer(VALID + GOAWAY), answer(VALID)])
+
+    async def script(stream: trio.SocketStream) -> None:
+        await next(scripts)(stream)
+
+    async with listening(csi_socket, script):
+        for _ in range(2):
+            assert await driver.probe(PATIENCE)
+        async with driven(driver) as it:
+            await it.hears(0)
 
 
 async def test_a_thread_that_this_program_lacks_is_no_end(
@@ -501,9 +566,7 @@ async def test_get_name_waits_for_the_end_of_a_probe(
         await peer.read_request(stream)
         await go_on.wait()
         await stream.send_all(VALID)
-        heard = b""
-        while END_OF_SECOND_REQUEST not in heard:
-            heard += await stream.receive_some()
+        await read_second_request(stream)
         await say(NAMED)(stream)
 
     async with listening(csi_socket, script):
@@ -723,7 +786,7 @@ def received(sock: socket.socket) -> bytes:
         return b""
 
 
-async def until_failed(channel: CallChannel) -> None:
+async def until_not_open(channel: CallChannel) -> None:
     connection: Any = channel._connection  # noqa: SLF001 - nothing else tells
     while connection.call.state is _State.OPEN:  # noqa: ASYNC110 - likewise
         await asyncio.sleep(0.001)
@@ -754,7 +817,7 @@ async def test_what_has_come_before_it_is_held(
         try:
             await probe_on(channel)
             token.run_sync_soon(idler.go.set)
-            await until_failed(channel)
+            await until_not_open(channel)
             assert channel.detach() is None
             return channel.ended_by_driver
         finally:
@@ -763,3 +826,29 @@ async def test_what_has_come_before_it_is_held(
     async with leaving_nothing(), listening(csi_socket, idler.play):
         with closing(AsyncioThread()) as asyncio_thread:
             assert await asyncio_thread.run(probe_late) is ended
+
+
+async def test_a_cancel_while_a_channel_takes_it_is_no_end(csi_socket: Path, pair: Pair) -> None:
+    http2 = ClientConnection()
+    http2.initiate_connection()
+    idle = IdleConnection(sock=pair[0], http2=http2)
+
+    channel: CallChannel
+
+    async def connect() -> None:
+        async with aclosing(channel):
+            await channel.__connect__()
+
+    async def cancel_connect() -> None:
+        nonlocal channel
+        channel = CallChannel(str(csi_socket), "9S", idle)
+        connecting = asyncio.create_task(connect())
+        await asyncio.sleep(0)  # now there is a transport, and no protocol that grpclib knows of
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        assert not channel.ended_by_driver
+
+    with closing(AsyncioThread()) as asyncio_thread:
+        await asyncio_thread.run(cancel_connect)
+    assert not idle.ended_by_driver
