@@ -35,7 +35,7 @@ def metrics(content_type: str, text: Callable[[], bytes]) -> Endpoint:
 def _gzip(body: bytes) -> bytes:
     """Return `body` compressed.
 
-    The window of 4 KiB is as long as a few series; zlib's own takes 256 KiB of fresh memory, which
+    The window of 4 KiB holds some thirty series; zlib's own takes 256 KiB of fresh memory, which
     costs more than compressing.
     """
     compressor = zlib.compressobj(level=1, wbits=16 + 12, memLevel=5)  # 16 is for gzip's format

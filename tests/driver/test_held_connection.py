@@ -328,6 +328,23 @@ async def read_second_request(stream: trio.SocketStream) -> bytes:
     return heard
 
 
+TELLS_ITS_NAME = VALID.replace(READY, data(peer.message(b"\x0a\4name")))
+
+
+def in_turn(scripts: list[Script]) -> Script:
+    """Play the first of `scripts` to the next connection, and remove it."""
+
+    async def script(stream: trio.SocketStream) -> None:
+        await scripts.pop(0)(stream)
+
+    return script
+
+
+async def end_in_get_name(stream: trio.SocketStream) -> None:
+    await answer(VALID, hang_up=True)(stream)
+    await read_second_request(stream)
+
+
 async def test_the_name_is_asked_for_on_the_connection_of_the_probe(
     csi_socket: Path, driver: Driver
 ) -> None:
@@ -375,21 +392,15 @@ async def refuse(stream: trio.SocketStream) -> None:
 async def test_the_name_is_asked_for_anew_if_that_connection_comes_to_its_end(
     csi_socket: Path, driver: Driver, script: Script
 ) -> None:
-    opened = 0
+    async def answer_and_end(stream: trio.SocketStream) -> None:
+        await answer(VALID, hang_up=True)(stream)
+        await script(stream)
 
-    async def once(stream: trio.SocketStream) -> None:
-        nonlocal opened
-        opened += 1
-        if opened == 1:
-            await answer(VALID, hang_up=True)(stream)
-            await script(stream)
-        else:
-            await answer(VALID.replace(READY, data(peer.message(b"\x0a\4name"))))(stream)
-
-    async with listening(csi_socket, once):
+    scripts: list[Script] = [answer_and_end, answer(TELLS_ITS_NAME)]
+    async with listening(csi_socket, in_turn(scripts)):
         await driver.probe(PATIENCE)
         assert await driver.get_name(PATIENCE) == "name"
-    assert opened == 2
+    assert not scripts
 
 
 async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
@@ -430,15 +441,11 @@ async def test_a_probe_cancels_get_name_so_that_a_driver_serves_it_in_time(
 
 
 async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driver) -> None:
-    async def script(stream: trio.SocketStream) -> None:
-        await answer(VALID, hang_up=True)(stream)
-        await refuse_and_remove(stream)
-
-    async def refuse_and_remove(stream: trio.SocketStream) -> None:
-        await read_second_request(stream)
+    async def remove_and_end(stream: trio.SocketStream) -> None:
+        await end_in_get_name(stream)
         await trio.Path(csi_socket).rename(csi_socket.with_name("gone"))
 
-    async with listening(csi_socket, script), driven(driver) as it:
+    async with listening(csi_socket, remove_and_end), driven(driver) as it:
         assert await it.probe()
         with pytest.raises(DriverUnreachableError):
             await driver.get_name(PATIENCE)
@@ -446,57 +453,40 @@ async def test_an_end_during_get_name_is_reported(csi_socket: Path, driver: Driv
         await trio.Path(csi_socket.with_name("gone")).rename(csi_socket)
 
 
-TELLS_ITS_NAME = VALID.replace(READY, data(peer.message(b"\x0a\4name")))
 NEXT = {
-    "hangs up": (answer(hang_up=True), "Unavailable"),
-    "hangs": (answer(), "DeadlineExceeded"),
-    "answers": (answer(TELLS_ITS_NAME), "name"),
+    "hangs up": (answer(hang_up=True), PATIENCE, "Unavailable"),
+    "hangs": (answer(), 2.0, "DeadlineExceeded"),
+    "answers": (answer(TELLS_ITS_NAME), PATIENCE, "name"),
 }
 
 
-@pytest.mark.parametrize(("script", "expected"), NEXT.values(), ids=NEXT)
+@pytest.mark.parametrize(("script", "seconds", "expected"), NEXT.values(), ids=NEXT)
 async def test_an_end_during_get_name_is_reported_whatever_the_next_connection_brings(
-    csi_socket: Path, driver: Driver, script: Script, expected: str
+    csi_socket: Path, driver: Driver, script: Script, seconds: float, expected: str
 ) -> None:
     """A process that is about to end may take one, and so may the process that follows it."""
-    connections = 0
-
-    async def end_first(stream: trio.SocketStream) -> None:
-        nonlocal connections
-        connections += 1
-        if connections == 1:
-            await answer(VALID, hang_up=True)(stream)
-            await read_second_request(stream)
-        else:
-            await script(stream)
-
-    async with listening(csi_socket, end_first), driven(driver) as it:
+    scripts: list[Script] = [end_in_get_name, script]
+    async with listening(csi_socket, in_turn(scripts)), driven(driver) as it:
         assert await it.probe()
         try:
-            result = await call_within(0.3, driver.get_name)
+            result = await call_within(seconds, driver.get_name)
         except RPCError as error:
             result = str(error.grpc_status)
         assert result == expected
         await it.hears(1)
-    assert connections == 2
+    assert not scripts
 
 
 async def test_the_end_of_the_connection_that_follows_is_reported_too(
     csi_socket: Path, driver: Driver
 ) -> None:
-    connections = 0
     go = trio.Event()
 
-    async def script(stream: trio.SocketStream) -> None:
-        nonlocal connections
-        connections += 1
-        if connections == 1:
-            await answer(VALID, hang_up=True)(stream)
-            await read_second_request(stream)
-        else:
-            await answer(TELLS_ITS_NAME, hang_up=True)(stream)
-            await go.wait()
+    async def answer_and_wait(stream: trio.SocketStream) -> None:
+        await answer(TELLS_ITS_NAME, hang_up=True)(stream)
+        await go.wait()
 
+    script = in_turn([end_in_get_name, answer_and_wait])
     async with listening(csi_socket, script), driven(driver) as it:
         assert await it.probe()
         assert await driver.get_name(PATIENCE) == "name"
@@ -509,8 +499,7 @@ async def test_goodbye_before_an_error_is_reported(csi_socket: Path, driver: Dri
     fault = (":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12")
 
     async def script(stream: trio.SocketStream) -> None:
-        await answer(VALID, hang_up=True)(stream)
-        await read_second_request(stream)
+        await end_in_get_name(stream)
         goaway = frame(peer.GOAWAY, uint(4, 3, 0), stream=0)
         await say(goaway + headers(*fault, end=True, stream=3))(stream)
 
@@ -525,12 +514,7 @@ async def test_an_end_that_nobody_waited_for_is_forgotten_when_the_next_probe_be
     csi_socket: Path, driver: Driver
 ) -> None:
     """What the driver is like now, that Probe tells."""
-    scripts = iter([answer(VALID + GOAWAY), answer(VALID)])
-
-    async def script(stream: trio.SocketStream) -> None:
-        await next(scripts)(stream)
-
-    async with listening(csi_socket, script):
+    async with listening(csi_socket, in_turn([answer(VALID + GOAWAY), answer(VALID)])):
         for _ in range(2):
             assert await driver.probe(PATIENCE)
         async with driven(driver) as it:
